@@ -33,6 +33,7 @@
 import * as worldArtifacts from "sortie:mission/artifacts@0.2.0";
 import * as worldHuman from "sortie:mission/human@0.2.0";
 import * as worldLimits from "sortie:mission/limits@0.2.0";
+import * as worldMissions from "sortie:mission/missions@0.2.0";
 import * as worldModel from "sortie:mission/model@0.2.0";
 import * as worldReport from "sortie:mission/report@0.2.0";
 import * as worldTime from "sortie:mission/time@0.2.0";
@@ -130,8 +131,10 @@ export function plugin({ manifest, check = () => [], run }) {
           const summary = error.tool === undefined ? error.message : `${error.tool}: ${error.message}`;
           throw { summary, tool: error.tool, nextAction: undefined };
         }
-        report.error(error instanceof Error ? `${error}\n${error.stack}` : `it threw ${text(error)}`);
-        throw { summary: `the plugin failed: ${error}`, tool: undefined, nextAction: "Look into the mission's log." };
+        const places = placesOf(error);
+        report.error([error instanceof Error ? error : `it threw ${text(error)}`, ...places].join("\n    at "));
+        const summary = [`the plugin failed: ${error}`, ...places.slice(0, 1)].join(", at ");
+        throw { summary, tool: undefined, nextAction: `See what it logged: sortie journal ${brief.missionId} --log` };
       } finally {
         isRunning = false;
         // What lost a race is not waited for.
@@ -139,6 +142,25 @@ export function plugin({ manifest, check = () => [], run }) {
       }
     },
   };
+}
+
+/**
+ * Where an error comes from, innermost first: `titleOf (plugin.js:42)`. `build.mjs` makes one module of all files and says which line of it was
+ * which; frames of the engine, which name folders of whoever built it, and of this library are left out.
+ *
+ * @returns {string[]}
+ */
+function placesOf(error) {
+  const { files = [], lines = [] } = globalThis.sortieSources ?? {};
+  const places = [];
+  for (const frame of String(error?.stack ?? "").split("\n")) {
+    const [, name, line] = /^(.*)@(?:.*\/)?plugin\.js:(\d+):\d+$/.exec(frame.trim()) ?? [];
+    if (line === undefined) continue;
+    const [file, own] = lines[line - 1] || [];
+    const place = file === undefined ? `line ${line} of the bundle of plugin.js` : `${files[file]}:${own}`;
+    if (!/(^|\/)sortie-plugin\.js:/.test(place)) places.push(name === "" ? place : `${name} (${place})`);
+  }
+  return places;
 }
 
 /** @returns {Brief} */
@@ -281,13 +303,16 @@ const inFlight = new Set();
 export class Pending {
   /** @internal */
   handle;
+  /** @internal It is no result of anything, but tells of something. */
+  isSignal;
   #tool;
   #result;
   #error;
   #info = {};
 
-  constructor(handle, tool) {
+  constructor(handle, tool, isSignal = false) {
     this.handle = handle;
+    this.isSignal = isSignal;
     this.#tool = tool;
     inFlight.add(this);
   }
@@ -358,6 +383,8 @@ async function settleOne() {
   while (awaited.length > 0) {
     await everythingElse();
     if (awaited.length === 0) return;
+    // Of a result and a signal that are both there, the result goes first.
+    awaited.sort((one, other) => one.pending.isSignal - other.pending.isSignal);
     const index = waitAny(awaited.map(({ pending }) => pending));
     const [{ pending, taken, failed }] = awaited.splice(index, 1);
     try {
@@ -511,10 +538,11 @@ export const limits = {
    * Asks for the signal that landing should begin: at 95 % of the window, the run time, the model calls or the money, unless the node is
    * configured otherwise. From the first time that this is asked for, what is behind that mark is kept, until {@link limits.land}.
    *
-   * `pending` can be awaited, `isGiven()` looks.
+   * `pending` can be awaited, `isGiven()` looks. What may outlast a limit is raced against it: `Promise.race([call, closing.pending])`; of a
+   * call and the signal that are both there, the call is told first.
    */
   closing() {
-    const pending = new Pending(worldLimits.closing());
+    const pending = new Pending(worldLimits.closing(), undefined, true);
     return {
       pending,
       isGiven() {
@@ -545,6 +573,38 @@ export const limits = {
       landingMicroUsd: Number(landingMicroUsd),
     };
   },
+};
+
+/**
+ * Missions that this one dispatches: children, each by itself, with no more than this mission has. An order is an object in the words of an
+ * envelope (`/schemas/mission-order.json`), a result says how the child ended (`/schemas/mission-result.json`).
+ */
+export const missions = {
+  /**
+   * Dispatches a child: a promise of its end, however it ended. To cancel the pending is to cancel the child.
+   *
+   * An error says that nothing was dispatched, a {@link CallError} with the code `denied`, where it goes beyond what this mission may,
+   * `budget-exhausted`, where its share is not left, or `invalid-arguments`, where the node would not take such a mission.
+   *
+   * @param {object} order
+   * @returns {Pending}
+   */
+  dispatch(order) {
+    const json = text(order);
+    try {
+      return new Pending(worldMissions.dispatch(json));
+    } catch (thrown) {
+      throw errorOf(thrown);
+    }
+  },
+  /**
+   * Reads an artifact that a child left which has ended, by the `mission_id` of its result.
+   *
+   * @param {string} missionId
+   * @param {string} name
+   * @returns {Uint8Array}
+   */
+  artifact: (missionId, name) => failing(() => worldMissions.artifact(missionId, name)),
 };
 
 /** Models: questions that the mission pays for. A request and its answer are objects of `/schemas/model-request.json` and `-answer`. */

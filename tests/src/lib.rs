@@ -10,6 +10,7 @@ pub mod envelope;
 pub mod faults;
 pub mod files;
 pub mod guest;
+pub mod history;
 pub mod http;
 pub mod load;
 pub mod nights;

@@ -28,6 +28,8 @@ pub struct Options {
     mute: bool,
     cores: bool,
     program: Option<PathBuf>,
+    name: Option<String>,
+    token: Option<String>,
 }
 
 impl Options {
@@ -107,6 +109,20 @@ impl Options {
         self
     }
 
+    /// With this instance id.
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
+    }
+
+    /// With this admin token, which others may have, too.
+    #[must_use]
+    pub fn token(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
+        self
+    }
+
     /// Starts it.
     ///
     /// # Panics
@@ -117,6 +133,10 @@ impl Options {
         let disk = self.disk_bytes.map(|bytes| SmallDisk::mount(&folder.path().join("data"), bytes));
         let mut node = Node { folder, options: self, disk, child: None, url: String::new(), token: String::new() };
         warm(&node.data());
+        if let Some(token) = &node.options.token {
+            fs::create_dir_all(node.data()).expect("a writable folder");
+            fs::write(node.data().join("token"), token).expect("a writable folder");
+        }
         node.restart().await;
         node
     }
@@ -240,7 +260,7 @@ impl Node {
             "--listen",
             &format!("127.0.0.1:{}", self.options.port),
             "--instance-id",
-            "factory-1",
+            self.options.name.as_deref().unwrap_or("factory-1"),
         ]);
         if let Some(folder) = &self.options.faulty {
             // Without the `.` of the whole of it: it is compared with what the system says of open files.

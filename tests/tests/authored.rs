@@ -5,13 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use sortie_tests::envelope::{automation, with, write};
-use sortie_tests::{Node, Options, Received, Receiver, Reply, http, until};
+use sortie_tests::{Node, Options, Received, Receiver, Reply, binary, http, project, until};
 
 /// So many pages are fetched at once.
 const PAGES: usize = 2;
@@ -37,19 +38,25 @@ fn serve(got: &Received) -> Reply {
     Reply::Body(200, "application/json", body.to_string())
 }
 
+/// The component of the example in that language; none where nobody built it.
+fn example(language: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("SORTIE_AUTHORED").map(PathBuf::from);
+    if folder.is_none() {
+        eprintln!("skipped: SORTIE_AUTHORED is not set; `cargo xtask test` builds the examples and sets it");
+    }
+    Some(folder?.join(format!("digest-{language}.wasm")))
+}
+
 /// A node with the example in that language, which asks this server for all; none where nobody built it.
 async fn with_example(language: &str, server: &Receiver) -> Option<Node> {
-    let Some(folder) = std::env::var_os("SORTIE_AUTHORED").map(PathBuf::from) else {
-        eprintln!("skipped: SORTIE_AUTHORED is not set; `cargo xtask test` builds the examples and sets it");
-        return None;
-    };
+    let example = example(language)?;
     let host = server.host();
     let config = format!(
         "[tool.WebFetch]\nhosts = [{host:?}]\nallow_private = [\"127.0.0.1\"]\n[model]\ndefault = \"m\"\n[model.m]\n\
          protocol = \"openai\"\nbase_url = \"http://{host}/v1\"\nmodel = \"m\"\nfree = true\nallow_private = [\"127.0.0.1\"]\n"
     );
     let node = Options::new().config(&config).start().await;
-    let component = std::fs::read(folder.join(format!("digest-{language}.wasm"))).expect("xtask built it");
+    let component = std::fs::read(example).expect("xtask built it");
     // It is compiled meanwhile: a minute on a busy machine.
     let install = node.request("POST", "/v1/plugins").timeout(Duration::from_secs(200)).body(component);
     http::send(install).await.expect("an answer").expect_status(201);
@@ -221,6 +228,21 @@ impl Storm {
 async fn finished(node: &Node, id: &str) -> usize {
     let journal = node.get(&format!("/v1/missions/{id}/journal")).await.json;
     journal["items"].as_array().map_or(0, |all| all.iter().filter(|record| record["kind"] == "call_finished").count())
+}
+
+/// Its own cases: a person and a page that are not there before its window ends.
+#[test]
+fn examples_land_although_somebody_is_waited_for() {
+    for language in ["python", "javascript"] {
+        let Some(example) = example(language) else { return };
+        let tools = binary().parent().expect("a program lies in a folder").join("authoring");
+        let mut check = Command::new(binary());
+        check.args(["plugin", "check", "--plugin"]).arg(example).env("NO_COLOR", "1");
+        check.arg(project().join("examples/plugins").join(language).join("cases"));
+        let output = check.env("XDG_CACHE_HOME", tools.join("cache")).output().expect("it starts");
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        assert!(output.status.success() && said.contains("2 of 2 cases pass"), "{language}: {said}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: the figures of `docs/BENCHMARKS.md`, from a release build and a load generator on this machine.
 
 use crate::authored;
+use crate::postgres;
 use crate::setup;
 use crate::shell::{self, Project};
 
@@ -9,6 +10,9 @@ const SANDBOX: &str = "sandbox";
 
 /// What agents have: here what a decision about a call costs, by the benchmark of the core; the rest is among the shapes.
 const TOOLS: &str = "tools";
+
+/// What nodes on a database do.
+const STORE: &str = "store";
 
 /// Measures the shapes that are named, or everything.
 pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<(), String> {
@@ -37,5 +41,11 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<(), String>
     let examples = node.with_file_name("examples");
     let mut bench = project.cargo_with("run --release --quiet --package sortie-tests --bin bench --");
     bench.args(arguments.iter().filter(|argument| *argument != SANDBOX));
+    if names().next().is_none() || names().any(|name| name == STORE) {
+        match postgres::installed(project) {
+            Ok(postgres) => drop(bench.env(postgres::POSTGRES, postgres)),
+            Err(why) => eprintln!("missions in a database are not measured: {why}"),
+        }
+    }
     shell::run(bench.env("SORTIE_BIN", node).env("SORTIE_JOURNAL_EXAMPLES", examples))
 }

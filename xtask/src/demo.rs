@@ -1,13 +1,19 @@
-//! `cargo xtask demo`: the whole way of a handful of missions, in sight.
+//! `cargo xtask demo`: the whole way of a handful of missions, in sight; with `--fleet`, a night of three nodes.
 //!
-//! Builds, then hands over to the program `demo` of `tests/`, which has a harness that starts nodes and receivers.
+//! Builds, then hands over to a program of `tests/`, which has a harness that starts nodes and receivers.
 
+use crate::postgres;
 use crate::setup;
 use crate::shell::{self, Project};
 
 /// Builds everything and plays the demo.
-pub(crate) fn run(project: &Project) -> Result<(), String> {
+pub(crate) fn run(project: &Project, fleet: bool) -> Result<(), String> {
     setup::plugins(project)?;
     let node = project.build_node(false)?;
-    shell::run(project.cargo_with("run --quiet --package sortie-tests --bin demo").env("SORTIE_BIN", node))
+    let program = if fleet { "fleet" } else { "demo" };
+    let mut play = project.cargo_with(&format!("run --quiet --package sortie-tests --bin {program}"));
+    if fleet {
+        play.env(postgres::POSTGRES, postgres::installed(project)?);
+    }
+    shell::run(play.env("SORTIE_BIN", node))
 }

@@ -18,6 +18,7 @@ mod polyglot;
 mod postgres;
 mod promtool;
 mod readers;
+mod redis;
 mod registry;
 mod servers;
 mod setup;
@@ -33,8 +34,9 @@ use crate::shell::Project;
 const USAGE: &str = "\
 cargo xtask COMMAND
 
-  demo                 builds everything, starts a node and a receiver for its callbacks, dispatches the missions of
-                       examples/demo/, shows their events live, and ends with a table of what became of them
+  demo [--fleet]       builds everything, starts a node and a receiver for its callbacks, dispatches the missions of
+                       examples/demo/, shows their events live, and ends with a table of what became of them; with --fleet,
+                       three nodes on one PostgreSQL and a control plane that holds them to the contract, while one is killed
   test [--quick]       what CI runs: formatting, lints, documentation, every test; the last line is `N passed, N failed`;
                        --quick leaves out the lints and the documentation
   sim [--schedules | --forks] [--seeds N] [--seed FIRST]
@@ -84,7 +86,7 @@ fn main() -> ExitCode {
 
 fn perform(project: &Project, command: &str, options: &Options, rest: &[String]) -> Result<(), String> {
     match command {
-        "demo" => demo::run(project),
+        "demo" => demo::run(project, options.has("--fleet")),
         "test" => test::run(project, options.has("--quick")),
         "sim" => sim::run(project, rest),
         "plugins" if options.has("--setup") => {
@@ -109,7 +111,7 @@ struct Options(Vec<String>);
 impl Options {
     /// The options of each command, and which of them have a value behind them.
     const KNOWN: [(&str, &[(&str, bool)]); 9] = [
-        ("demo", &[]),
+        ("demo", &[("--fleet", false)]),
         ("test", &[("--quick", false)]),
         ("sim", &[("--schedules", false), ("--forks", false), ("--seeds", true), ("--seed", true)]),
         ("plugins", &[("--setup", false), ("--languages", false)]),
@@ -158,6 +160,7 @@ mod tests {
         };
         for line in [
             "demo",
+            "demo --fleet",
             "test --quick",
             "sim --seeds 5 --seed 1",
             "sim --schedules --seed 1",

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::shell::{self, Project};
 use crate::tally::Tally;
-use crate::{authored, browser, debian, moto, postgres, promtool, readers, registry, servers, setup};
+use crate::{authored, browser, debian, moto, postgres, promtool, readers, redis, registry, servers, setup};
 
 /// Runs all checks; `quick` leaves out those that compile a second time.
 pub(crate) fn run(project: &Project, quick: bool) -> Result<(), String> {
@@ -35,6 +35,7 @@ fn tests(project: &Project, tally: &Tally, node: &Path) {
     let registry = tally.step(registry::installed(project));
     let moto = tally.step(moto::installed(project));
     let postgres = tally.step(postgres::installed(project));
+    let redis = tally.step(redis::installed());
     tally.step(debian::for_packages());
     let tools = tally.step(browser::installed(project));
     tally.step(setup::wasip2(project));
@@ -59,6 +60,9 @@ fn tests(project: &Project, tally: &Tally, node: &Path) {
         }
         if let Some(postgres) = &postgres {
             command.env(postgres::POSTGRES, postgres);
+        }
+        if let Some(redis) = &redis {
+            command.env(redis::REDIS, redis);
         }
         if let Some(tools) = &tools {
             command.env(browser::TOOLS, tools);

@@ -26,12 +26,17 @@ export const { describe, profile, check, run } = plugin({
     const notes = await read.call({ path: brief.inputs.notes });
     const began = Date.now();
     // All of them are on their way before the first is waited for.
-    const fetched = await Promise.allSettled(pages.map((url) => fetch.call({ url, raw: false })));
+    const calls = pages.map((url) => fetch.call({ url, raw: false }));
+    const all = Promise.allSettled(calls);
+    // What is not there when a limit comes near is left out: its promise is rejected as `cancelled`. Nothing becomes of the others.
+    await Promise.race([all, closing.pending]);
+    for (const call of calls) call.cancel();
+    const fetched = await all;
     const [known, missing] = [[], []];
     fetched.forEach(({ value, reason }, index) => {
       if (value !== undefined) {
         known.push(`# ${pages[index]}\n\n${value.markdown ?? value.text ?? ""}`);
-      } else if (reason instanceof CallError && ["failed", "timed-out"].includes(reason.code)) {
+      } else if (reason instanceof CallError && ["cancelled", "failed", "timed-out"].includes(reason.code)) {
         missing.push(`- ${pages[index]}: ${reason.message}`);
       } else {
         throw reason;
@@ -43,17 +48,21 @@ export const { describe, profile, check, run } = plugin({
     let written = await write(closing, [notes.content, ...known]);
     if (missing.length > 0) written += `\n\nNot there:\n\n${missing.join("\n")}`;
     artifacts.put("digest.md", "text/markdown", `${written}\n`);
-    if (closing.isGiven()) {
-      limits.land();
-      return { summary: "a digest that nobody has looked at", nextAction: "Read digest.md." };
-    }
+    if (closing.isGiven()) return landed();
     // One by chance, the same in each run of the mission.
     const sample = pages[Math.floor(Math.random() * pages.length)];
     const question = `Does this digest stand? Hold it against ${sample}.\n\n${written.slice(0, 2000)}`;
-    const stands = await human.ask(question).catch((error) => {
+    const asked = human.ask(question);
+    const answer = asked.catch((error) => {
       if (error instanceof CallError && error.code === "denied") return "no";
       throw error;
     });
+    const stands = await Promise.race([answer, closing.pending.then(() => undefined)]);
+    if (stands === undefined) {
+      // Nobody has answered, and a limit comes near: the question is withdrawn.
+      asked.cancel();
+      return landed();
+    }
     if (brief.successCriteria.length > 0) {
       report.judge(0, stands === "yes" ? "met" : "unmet", `somebody said ${stands}`);
     }
@@ -61,11 +70,21 @@ export const { describe, profile, check, run } = plugin({
   },
 });
 
+/** What there is stands by itself. */
+function landed() {
+  limits.land();
+  return { summary: "a digest that nobody has looked at", nextAction: "Read digest.md." };
+}
+
 /** A model's digest; the texts as they are, where time or money is nearly up. */
 async function write(closing, texts) {
   if (!closing.isGiven()) {
+    const content = `Sum this up in five lines.\n\n${texts.join("\n\n")}`;
+    const asked = model.complete({ messages: [{ role: "user", content }], max_tokens: 500 });
     try {
-      return await model.ask(`Sum this up in five lines.\n\n${texts.join("\n\n")}`, { max_tokens: 500 });
+      const answer = await Promise.race([asked, closing.pending.then(() => undefined)]);
+      if (answer !== undefined) return model.text(answer);
+      asked.cancel();
     } catch (error) {
       if (!(error instanceof CallError) || error.code !== "budget-exhausted") throw error;
       console.log(`no digest of a model: ${error.message}`);

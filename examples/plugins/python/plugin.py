@@ -10,6 +10,7 @@ from sortie_plugin import (
     Brief,
     BudgetExhausted,
     CallError,
+    Cancelled,
     Denied,
     Failed,
     Manifest,
@@ -20,11 +21,11 @@ from sortie_plugin import (
     Tools,
     artifacts,
     export,
-    gather,
     human,
     limits,
     model,
     report,
+    wait_any,
 )
 
 # Read while the component is built: it is part of it.
@@ -62,13 +63,22 @@ class Digest(Plugin):
         pages = brief.inputs["pages"]
         began = time.monotonic()
         # All of them are on their way before the first is waited for.
-        fetched = gather(*[fetch.start(url=page, raw=False) for page in pages], return_errors=True)
+        fetched = [fetch.start(url=page, raw=False) for page in pages]
+        waited = list(fetched)
+        while waited:
+            ready = wait_any([*waited, closing.pending])
+            if ready == len(waited):
+                # A limit comes near: what is not there by now is left out.
+                for call in waited:
+                    call.cancel()
+                break
+            waited.pop(ready)
         known, missing = [], []
-        for page, answer in zip(pages, fetched):
-            if isinstance(answer, (Failed, TimedOut)):
-                missing.append(f"- {page}: {answer}")
-            elif isinstance(answer, CallError):
-                raise answer
+        for page, call in zip(pages, fetched):
+            try:
+                answer = call.get()
+            except (Cancelled, Failed, TimedOut) as why:
+                missing.append(f"- {page}: {why}")
             else:
                 known.append(f"# {page}\n\n{answer.get('markdown') or answer.get('text', '')}")
         print(f"fetched for {time.monotonic() - began:.6f} s")
@@ -79,26 +89,38 @@ class Digest(Plugin):
             written += "\n\nNot there:\n\n" + "\n".join(missing)
         artifacts.put("digest.md", "text/markdown", written + "\n")
         if closing.is_given():
-            limits.land()
-            return Outcome("a digest that nobody has looked at", next_action="Read digest.md.")
-        try:
-            # One by chance, the same in each run of the mission.
-            sample = random.choice(pages)
-            stands = human.ask(f"Does this digest stand? Hold it against {sample}.\n\n{written[:2000]}")
-        except Denied:
-            stands = "no"
+            return self.landed()
+        # One by chance, the same in each run of the mission.
+        sample = random.choice(pages)
+        with human.start(f"Does this digest stand? Hold it against {sample}.\n\n{written[:2000]}") as question:
+            if wait_any([question, closing.pending]) == 1:
+                # Nobody has answered, and a limit comes near: the end of the block withdraws the question.
+                return self.landed()
+            try:
+                stands = question.get()
+            except Denied:
+                stands = "no"
         if brief.success_criteria:
             verdict = "met" if stands == "yes" else "unmet"
             report.judge(0, verdict, f"somebody said {stands}")
         return Outcome(f"a digest of {len(known)} pages; does it stand: {stands}")
 
+    def landed(self) -> Outcome:
+        """What there is stands by itself."""
+        limits.land()
+        return Outcome("a digest that nobody has looked at", next_action="Read digest.md.")
+
     def write(self, closing: limits.Closing, texts: list[str]) -> str:
         """A model's digest; the texts as they are, where time or money is nearly up."""
         if not closing.is_given():
-            try:
-                return model.ask("Sum this up in five lines.\n\n" + "\n\n".join(texts), max_tokens=500)
-            except BudgetExhausted as why:
-                print(f"no digest of a model: {why}")
+            prompt = "Sum this up in five lines.\n\n" + "\n\n".join(texts)
+            request = {"messages": [{"role": "user", "content": prompt}], "max_tokens": 500}
+            with model.start(request) as answer:
+                try:
+                    if wait_any([answer, closing.pending]) == 0:
+                        return model.text(answer.get())
+                except BudgetExhausted as why:
+                    print(f"no digest of a model: {why}")
         limits.land()
         return "\n\n".join(text[:500] for text in texts)
 

@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 use sortie_plugin::limits::Closing;
 use sortie_plugin::report::Verdict;
 use sortie_plugin::{Brief, CallError, Failure, Manifest, Mistake, Outcome, Pending, Plugin, Tools};
-use sortie_plugin::{artifacts, human, json, limits, model, report, time};
+use sortie_plugin::{artifacts, human, json, limits, missions, model, report, time};
 
-use crate::plan::{ASK, MODEL};
+use crate::plan::{ASK, MISSION, MODEL};
 use crate::{World, digits};
 
 /// The plugin `automation`.
@@ -22,7 +22,8 @@ impl Plugin for Automation {
         let schema = json!({ "type": "object", "properties": { "steps": {
             "description": "A graph of tool calls: id, tool, with, needs, if, for_each, concurrency, retry, until, timeout, \
                             artifact, milestone, criterion, on_error, compensate, finally; model (prompt, system, schema, \
-                            model, max_tokens), sleep (a duration) or steps (a sub-graph) in place of tool and with. Strings may hold {{ templates }} over inputs, \
+                            model, max_tokens), mission (objective, mission_type, plugin, inputs, constraints, budget, \
+                            autonomy_window, success_criteria, artifact_policy, on_expiry), sleep (a duration) or steps (a sub-graph) in place of tool and with. Strings may hold {{ templates }} over inputs, \
                             objective, mission, steps.<id>.result, and item and index within for_each. The tool `ask` \
                             (with `question`) asks people and needs no grant.",
             "examples": [[{ "id": "find", "tool": "Glob", "with": { "pattern": "inbox/*.md" } }]],
@@ -51,13 +52,15 @@ enum Waiting {
     Call(Pending),
     /// Its result is a model's answer.
     Model(Pending),
+    /// Its result is the end of a mission.
+    Mission(Pending),
     Closing(Closing),
 }
 
 impl Waiting {
     fn pending(&self) -> &Pending {
         match self {
-            Self::Call(pending) | Self::Model(pending) => pending,
+            Self::Call(pending) | Self::Model(pending) | Self::Mission(pending) => pending,
             Self::Closing(closing) => closing.pending(),
         }
     }
@@ -68,7 +71,8 @@ impl World for Granted {
 
     fn holds(&self, tool: &str) -> bool {
         let has_model = || *self.1.get_or_init(|| !model::describe().is_empty());
-        self.0.get(tool).is_some() || tool.eq_ignore_ascii_case(ASK) || tool == MODEL && has_model()
+        let is_open = tool.eq_ignore_ascii_case(ASK) || tool == MISSION;
+        self.0.get(tool).is_some() || is_open || tool == MODEL && has_model()
     }
 
     fn tools(&self) -> Vec<String> {
@@ -83,6 +87,7 @@ impl World for Granted {
         match self.0.get(tool) {
             Some(tool) => tool.start(arguments).map(Waiting::Call),
             None if tool == MODEL => model::start(&crate::model::request(arguments)?, []).map(Waiting::Model),
+            None if tool == MISSION => missions::dispatch(arguments).map(Waiting::Mission),
             None if tool.eq_ignore_ascii_case(ASK) => match arguments["question"].as_str() {
                 Some(question) => Ok(Waiting::Call(human::start(question))),
                 None => Err(CallError::InvalidArguments("/question must be a text: what people are asked".to_owned())),
@@ -106,7 +111,11 @@ impl World for Granted {
     fn result(&mut self, call: &Waiting) -> Result<Json, CallError> {
         let result: Box<RawValue> = call.pending().get_as()?;
         let result = digits::read(result.get()).map_err(|error| CallError::Failed(error.to_string()))?;
-        if matches!(call, Waiting::Model(_)) { crate::model::result(&result) } else { Ok(result) }
+        match call {
+            Waiting::Model(_) => crate::model::result(&result),
+            Waiting::Mission(_) => crate::mission::result(result),
+            Waiting::Call(_) | Waiting::Closing(_) => Ok(result),
+        }
     }
 
     fn amended(&mut self, call: &Waiting) -> Option<Json> {

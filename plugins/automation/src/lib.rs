@@ -19,6 +19,7 @@ mod duration;
 #[cfg(target_arch = "wasm32")]
 mod guest;
 #[cfg(any(test, target_arch = "wasm32"))]
+mod mission;
 mod model;
 mod near;
 mod plan;

@@ -31,6 +31,9 @@ pub(crate) const ASK: &str = "ask";
 /// What a step with `model` calls in place of a tool.
 pub(crate) const MODEL: &str = "model";
 
+/// What a step with `mission` calls in place of a tool.
+pub(crate) const MISSION: &str = "mission";
+
 /// What the plan is read from, beside the language.
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'e> {
@@ -138,7 +141,7 @@ impl Step<'_> {
 
 /// What a step does, once or for each item.
 pub(crate) enum Action<'e> {
-    /// It calls a tool: a granted one, [`ASK`] or [`MODEL`].
+    /// It calls a tool: a granted one, [`ASK`], [`MODEL`] or [`MISSION`].
     Call(Call<'e>),
     /// It waits for a duration.
     Sleep(Shape<'e>),

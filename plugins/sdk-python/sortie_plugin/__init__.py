@@ -18,8 +18,8 @@ A plugin is a class with three functions, and one line that makes it the compone
     WitWorld = export(Greeter)
 
 What there is: :class:`Tools` hold what the mission was granted, :mod:`~sortie_plugin.report` speaks to people,
-:mod:`~sortie_plugin.human` asks them, :mod:`~sortie_plugin.model` asks models, :mod:`~sortie_plugin.limits` says what is left,
-:mod:`~sortie_plugin.artifacts` keeps results, :mod:`~sortie_plugin.time` has timers. What is asked for is a :class:`Pending`;
+:mod:`~sortie_plugin.human` asks them, :mod:`~sortie_plugin.model` asks models, :mod:`~sortie_plugin.missions` dispatches others,
+:mod:`~sortie_plugin.limits` says what is left, :mod:`~sortie_plugin.artifacts` keeps results, :mod:`~sortie_plugin.time` has timers. What is asked for is a :class:`Pending`;
 :func:`gather` waits for several, :func:`as_completed` takes them as they come.
 
 Python's own ``print`` writes into the mission's log, ``time.time()`` and ``time.sleep()`` go by the mission's recorded time, and
@@ -29,7 +29,7 @@ The node may run a plugin again from its beginning at any time, and gives it the
 must lead to the same calls. A :class:`CallError` is an answer, too. An exception that nobody catches ends the mission as failed.
 """
 
-from . import artifacts, human, limits, model, report, time
+from . import artifacts, human, limits, missions, model, report, time
 from ._face import Brief, Failure, Manifest, Mistake, Outcome, Plugin, export
 from ._tool import (
     BudgetExhausted,
@@ -76,6 +76,7 @@ __all__ = [
     "gather",
     "human",
     "limits",
+    "missions",
     "model",
     "report",
     "time",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import wit_world
 from componentize_py_types import Err
 
+from . import report
 from ._tool import CallError, Tools
 
 
@@ -168,6 +171,19 @@ def _brief(of_world: Any) -> Brief:
     )
 
 
+def _told(error: Exception) -> str:
+    """An error that nobody caught, and where it was in the plugin's own files."""
+    said = str(error)
+    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    # The folders that a component is made of are numbered; the project is the first.
+    own = [frame for frame in frames if frame.filename.startswith("/0/")] or list(frames)
+    if not own:
+        return what
+    place = re.sub(r"^/\d+/", "", own[-1].filename)
+    return f"{what}, at {own[-1].name} ({place}:{own[-1].lineno})"
+
+
 def export(plugin: type[Plugin]) -> type:
     """Makes a plugin the face of the component: ``WitWorld = export(MyPlugin)``, once, in the module that is built."""
 
@@ -190,6 +206,10 @@ def export(plugin: type[Plugin]) -> type:
             except CallError as error:
                 summary = f"{error.tool}: {error.text}" if error.tool else error.text
                 raise Err(wit_world.Failure(summary, error.tool, None)) from None
+            except Exception as error:
+                # What is logged last as an error is what the mission's end says; the traceback follows on standard error.
+                report.error(_told(error))
+                raise
             return wit_world.Outcome(outcome.summary, outcome.next_action)
 
     return WitWorld

@@ -8,6 +8,12 @@ A plugin that works in turns asks for the signal once, and looks at it between t
             limits.land()
             write_what_there_is()
             break
+
+One that waits for what may outlast a limit (a page, a person) waits for the signal beside it, last: of several that are ready the first is told::
+
+    with human.start("Does it stand?") as question:
+        if wait_any([question, closing.pending]) == 1:
+            limits.land()  # The end of the block withdraws the question.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@
 //! Build it as a `cdylib` for `wasm32-unknown-unknown`; the node makes a component of it when it is installed.
 //!
 //! What there is, is in the modules: [`Tools`] hold what the mission was granted, [`report`] speaks to people,
-//! [`human`] asks them, [`model`] asks models, [`limits`] says what is left, [`artifacts`] keeps results, [`time`] is the only clock. There are no files, sockets, environment variables or
+//! [`human`] asks them, [`model`] asks models, [`missions`] dispatches others, [`limits`] says what is left, [`artifacts`] keeps results, [`time`] is the only clock. There are no files, sockets, environment variables or
 //! random numbers; what `std` has of them fails or panics on this target.
 //!
 //! `cargo test` runs a plugin natively, on a node that the test plays: see [`testing`](testing::Node).
@@ -43,6 +43,7 @@ mod bindings;
 mod brief;
 pub mod human;
 pub mod limits;
+pub mod missions;
 pub mod model;
 mod plugin;
 pub mod report;

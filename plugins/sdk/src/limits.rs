@@ -16,6 +16,20 @@
 //!     }
 //! }
 //! ```
+//!
+//! One that waits for what may outlast a limit (a page, a person) waits for the signal beside it, last: of several that are ready the first
+//! is told.
+//!
+//! ```no_run
+//! use sortie_plugin::{human, limits, wait_any};
+//!
+//! let closing = limits::closing();
+//! let question = human::start("Does it stand?");
+//! if wait_any([&question, closing.pending()]) == 1 {
+//!     drop(question); // It is withdrawn.
+//!     limits::land();
+//! }
+//! ```
 
 use crate::Pending;
 #[cfg(target_arch = "wasm32")]

@@ -66,6 +66,9 @@ struct Seen {
     answers: VecDeque<Result<String, CallError>>,
     asked: Vec<Value>,
     completions: VecDeque<Result<Value, CallError>>,
+    dispatched: Vec<Value>,
+    children: VecDeque<Result<Value, CallError>>,
+    left_by_children: BTreeMap<(String, String), Vec<u8>>,
     left: Left,
     closing: bool,
     landed: bool,
@@ -96,6 +99,8 @@ pub struct Ran {
     pub questions: Vec<String>,
     /// What models were asked, in order.
     pub asked: Vec<Value>,
+    /// What it dispatched, in order.
+    pub dispatched: Vec<Value>,
     /// Whether it said that it lands.
     pub landed: bool,
 }
@@ -150,6 +155,20 @@ impl Node {
         self
     }
 
+    /// The same, and the next child that it dispatches ends so; an error says that it is not dispatched.
+    #[must_use]
+    pub fn child(mut self, ended: Result<Value, CallError>) -> Self {
+        self.seen.children.push_back(ended);
+        self
+    }
+
+    /// The same, and the child of that name left an artifact.
+    #[must_use]
+    pub fn left_by_child(mut self, mission_id: &str, name: &str, bytes: impl Into<Vec<u8>>) -> Self {
+        self.seen.left_by_children.insert((mission_id.to_owned(), name.to_owned()), bytes.into());
+        self
+    }
+
     /// The same, and so much is left of the budget; with `closing`, a limit is near already.
     #[must_use]
     pub fn left(mut self, left: Left, closing: bool) -> Self {
@@ -166,8 +185,8 @@ impl Node {
         let before = NODE.replace(Some(self.seen));
         let outcome = P::run(brief, Tools::played(self.tools));
         let seen = NODE.replace(before).unwrap_or_default();
-        let Seen { milestones, log, verdicts, artifacts, questions, asked, landed, .. } = seen;
-        Ran { outcome, milestones, log, verdicts, artifacts, questions, asked, landed }
+        let Seen { milestones, log, verdicts, artifacts, questions, asked, dispatched, landed, .. } = seen;
+        Ran { outcome, milestones, log, verdicts, artifacts, questions, asked, dispatched, landed }
     }
 }
 
@@ -250,6 +269,21 @@ pub(crate) fn complete(request: &str, tools: Vec<String>) -> Result<String, Call
         let none = || Err(CallError::Failed("the test has no further answer of a model".to_owned()));
         answer.unwrap_or_else(none).map(|answer| answer.to_string())
     })
+}
+
+pub(crate) fn dispatch(order: &str) -> Result<String, CallError> {
+    let order: Value = serde_json::from_str(order).map_err(|error| CallError::Failed(error.to_string()))?;
+    node("missions::dispatch", |seen| {
+        seen.dispatched.push(order);
+        let none = || Err(CallError::Failed("the test has no further end of a child".to_owned()));
+        seen.children.pop_front().unwrap_or_else(none).map(|ended| ended.to_string())
+    })
+}
+
+pub(crate) fn artifact_of(mission_id: &str, name: &str) -> Result<Vec<u8>, String> {
+    let place = (mission_id.to_owned(), name.to_owned());
+    let none = || format!("no mission `{mission_id}` that this one has dispatched left an artifact `{name}`");
+    node("missions::artifact", |seen| seen.left_by_children.get(&place).cloned().ok_or_else(none))
 }
 
 pub(crate) fn deadline_ms() -> Option<u64> {

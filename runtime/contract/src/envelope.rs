@@ -4,6 +4,7 @@
 //! envelope against those. Here is what can be said of the text alone, all mistakes together, each with its place.
 
 mod canonical;
+mod child;
 mod fields;
 mod json;
 mod numeral;
@@ -24,9 +25,10 @@ use crate::money::MicroUsd;
 use crate::plugin::PluginRef;
 
 pub use canonical::{canonical_digest, differing_fields};
-pub use json::{in_one_line, long_integers, read_strictly, rewritten};
+pub use child::{ChildOf, ORDER};
+pub use json::{in_one_line, laid_out, long_integers, read_strictly, rewritten};
 pub use parse::{Draft, Parsed, Rejected};
-pub use schema::{envelope_schema, event_schema};
+pub use schema::{envelope_schema, event_schema, order_schema, result_schema};
 
 /// A valid mission envelope. [`Envelope::parse`] is the only way to one.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,6 +86,8 @@ pub struct Envelope {
     pub on_expiry: Option<OnExpiry>,
     /// The node's own: which mission it goes on from. Whoever dispatches cannot say it.
     pub forked_from: Option<ForkedFrom>,
+    /// The node's own: whose child it is. A fork of a child has it, too, and stays within its bounds. Whoever dispatches cannot say it.
+    pub child_of: Option<ChildOf>,
 }
 
 impl Envelope {
@@ -92,6 +96,12 @@ impl Envelope {
     #[must_use]
     pub fn root(&self) -> &MissionId {
         self.forked_from.as_ref().map_or(&self.mission_id, |from| &from.root)
+    }
+
+    /// The mission that dispatched it and waits for its end; none, of a fork of a child.
+    #[must_use]
+    pub fn parent(&self) -> Option<&ChildOf> {
+        self.child_of.as_ref().filter(|_| self.forked_from.is_none())
     }
 }
 

@@ -90,6 +90,9 @@ pub struct Usage {
 pub struct Event {
     /// The mission.
     pub mission_id: String,
+    /// The mission that dispatched it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_id: Option<String>,
     /// The VP of its dispatch.
     pub vp_id: String,
     /// The session it was assigned to.

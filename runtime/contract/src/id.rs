@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::digest::Digest;
 use crate::limit;
 
 /// Why a text is no identifier; says the rule, not the text (it may be a megabyte).
@@ -196,6 +197,51 @@ impl SessionId {
     }
 }
 
+/// What the name of a child's session begins with, and its idempotency key.
+pub const CHILD: &str = "child:";
+
+/// How much of a digest stands for the end of a name that is too long.
+const DIGITS: usize = 12;
+
+impl MissionId {
+    /// The child that a call of a mission dispatches: `{parent}.{call}`. So the same call dispatches the same one, however often it is made.
+    #[must_use]
+    pub fn of_child(parent: &Self, call: CallNo) -> Self {
+        let (end, room) = (format!(".{call}"), limit::ID_BYTES_MAX);
+        if parent.as_str().len() + end.len() <= room {
+            return Self(format!("{parent}{end}").into());
+        }
+        let digest = Digest::of(parent.as_str().as_bytes()).to_string();
+        // Its characters are ASCII.
+        let kept = &parent.as_str()[..room - end.len() - DIGITS - 1];
+        Self(format!("{kept}.{}{end}", &digest[..DIGITS]).into())
+    }
+}
+
+impl SessionId {
+    /// The session of a child, which has it for itself: `child:{mission_id}`.
+    #[must_use]
+    pub fn of_child(mission: &MissionId) -> Self {
+        Self(format!("{CHILD}{mission}").into())
+    }
+}
+
+impl IdempotencyKey {
+    /// What the dispatch of a child calls itself.
+    #[must_use]
+    pub fn of_child(parent: &MissionId, call: CallNo) -> Self {
+        Self(format!("{CHILD}{parent}/{call}").into())
+    }
+
+    /// The mission and its call that dispatched the mission of that name, if one did: only a node gives both names so.
+    #[must_use]
+    pub fn dispatched_by(&self, mission: &MissionId) -> Option<(MissionId, CallNo)> {
+        let (parent, call) = self.as_str().strip_prefix(CHILD)?.rsplit_once('/')?;
+        let (parent, call) = (MissionId::new(parent).ok()?, CallNo(call.parse().ok()?));
+        (MissionId::of_child(&parent, call) == *mission).then_some((parent, call))
+    }
+}
+
 /// A mission's number on this node: 1, 2, 3 … in the order of acceptance. It leads every hot key of the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MissionNo(pub u64);
@@ -248,6 +294,24 @@ mod tests {
         }
         assert!(MissionId::new("x".repeat(limit::ID_BYTES_MAX)).is_ok());
         assert!(MissionId::new("x".repeat(limit::ID_BYTES_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn the_names_of_a_child_are_names_and_lead_back_to_its_parent() {
+        for parent in ["night".to_owned(), "n".repeat(limit::ID_BYTES_MAX - 3), "n".repeat(limit::ID_BYTES_MAX)] {
+            let parent = MissionId::new(parent).expect("an id");
+            for call in [CallNo(1), CallNo(70), CallNo(u32::MAX)] {
+                let child = MissionId::of_child(&parent, call);
+                assert_eq!(MissionId::new(child.as_str()), Ok(child.clone()));
+                let (key, session) = (IdempotencyKey::of_child(&parent, call), SessionId::of_child(&child));
+                assert_eq!(SessionId::new(session.as_str()), Ok(session));
+                assert_eq!(IdempotencyKey::new(key.as_str()), Ok(key.clone()));
+                assert_eq!(key.dispatched_by(&child), Some((parent.clone(), call)));
+                assert_eq!(key.dispatched_by(&parent), None, "of another mission it says nothing");
+            }
+        }
+        let (night, tenth) = (MissionId::new("night").expect("an id"), CallNo(10));
+        assert_eq!(MissionId::of_child(&night, tenth).as_str(), "night.10");
     }
 
     #[test]

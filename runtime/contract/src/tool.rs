@@ -46,6 +46,9 @@ impl fmt::Debug for ToolName {
 /// What a call of a model is called among the calls. No tool of a node bears the name.
 pub const MODEL: &str = "model";
 
+/// What the dispatch of a child is called among the calls, and in constraints that forbid it or hold it. No tool of a node bears the name.
+pub const MISSION: &str = "mission";
+
 /// What a question to people is called among the calls. No tool of a node bears the name.
 pub const ASK: &str = "ask";
 

@@ -99,6 +99,7 @@ fn events_are_of_their_schema() {
     let schema = jsonschema::validator_for(&event_schema()).expect("a schema");
     let event = Event {
         mission_id: "m".to_owned(),
+        parent_id: None,
         vp_id: "v".to_owned(),
         vp_session_id: "v.session".to_owned(),
         vp_runtime_id: "lane".to_owned(),

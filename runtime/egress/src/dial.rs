@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use rustls_platform_verifier::BuilderVerifierExt as _;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
@@ -58,13 +59,47 @@ async fn first_of(addresses: Vec<SocketAddr>) -> Result<TcpStream, String> {
     }
 }
 
-/// Secures a connection, to what proves to be that host by a certificate that this machine believes.
-pub async fn secure(stream: TcpStream, host: &str) -> Result<Secured, SendError> {
+/// Certificates of authorities that are believed beside those of this machine, as text (PEM).
+#[derive(Debug, Clone)]
+pub struct Authorities {
+    text: Vec<u8>,
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl Authorities {
+    /// Those in a text.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub fn of(text: Vec<u8>) -> Result<Self, String> {
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+        match certificates {
+            Err(error) => Err(format!("this is no certificate in PEM: {error}")),
+            Ok(none) if none.is_empty() => {
+                Err("there is no certificate in it (`-----BEGIN CERTIFICATE-----`)".to_owned())
+            }
+            Ok(certificates) => Ok(Self { text, certificates }),
+        }
+    }
+
+    /// As they are written.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+}
+
+/// Secures a connection, to what proves to be that host by a certificate that this machine believes, or one of these authorities gave.
+pub async fn secure(stream: TcpStream, host: &str, further: Option<&Authorities>) -> Result<Secured, SendError> {
     let connect = |why: String| SendError::Connect(why);
     let name =
         ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|error| connect(error.to_string()))?;
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let config = ClientConfig::builder().with_platform_verifier().map_err(|error| connect(error.to_string()))?;
+    let provider = rustls::crypto::ring::default_provider();
+    drop(provider.clone().install_default());
+    let further = further.map_or_else(Vec::new, |further| further.certificates.clone());
+    let verifier =
+        Verifier::new_with_extra_roots(further, Arc::new(provider)).map_err(|error| connect(error.to_string()))?;
+    let config = ClientConfig::builder().dangerous().with_custom_certificate_verifier(Arc::new(verifier));
     let connector = TlsConnector::from(Arc::new(config.with_no_client_auth()));
     connector.connect(name, stream).await.map_err(|error| connect(error.to_string()))
 }
@@ -118,6 +153,6 @@ mod tests {
         // Who does not speak TLS proves nothing.
         let (stream, accepted) = tokio::join!(dial(&open, "127.0.0.1", port), listener.accept());
         drop(accepted);
-        assert!(matches!(secure(stream.unwrap(), "127.0.0.1").await, Err(SendError::Connect(_))));
+        assert!(matches!(secure(stream.unwrap(), "127.0.0.1", None).await, Err(SendError::Connect(_))));
     }
 }

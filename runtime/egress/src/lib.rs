@@ -25,7 +25,7 @@ pub mod webhook;
 
 pub use address::{Network, NotANetwork};
 pub use client::{Answer, Client, Limits, Request, SendError, SetupError};
-pub use dial::{Secured, dial, secure};
+pub use dial::{Authorities, Secured, dial, secure};
 pub use guard::{Guard, Refused};
 pub use host::{HostPattern, NotAHost, may_be_sent, may_carry_secrets};
 pub use later::retry_after;

@@ -40,6 +40,11 @@ impl Clocks {
         Self { left: Mutex::new(left), begun: watch::Sender::new(()) }
     }
 
+    /// The same of missions that another node left.
+    pub(crate) fn take_up(&self, left: impl IntoIterator<Item = (MissionNo, u64)>) {
+        self.left.lock().extend(left);
+    }
+
     /// How long a mission had been running, where that may be more than is on record.
     pub(crate) fn kept_ms(&self, no: MissionNo) -> Option<u64> {
         self.left.lock().get(&no).copied()

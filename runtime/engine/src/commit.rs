@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use sortie_contract::{MissionNo, Status};
 use sortie_journal::{Append, Log, Receipt, WriteError};
 
+use super::children::Children;
 use super::live::Wait;
 use super::put_off::PutOff;
 use super::schedules::Runs;
@@ -27,6 +28,7 @@ pub(crate) struct Commit {
     /// The missions of schedules, whose ends are waited for.
     runs: Arc<Runs>,
     put_off: PutOff,
+    children: Children,
 }
 
 /// How a mission stands for those who count: its status, and whether it waits out of memory.
@@ -49,6 +51,7 @@ impl Commit {
             wider,
             runs,
             put_off: PutOff::default(),
+            children: Children::default(),
         }
     }
 
@@ -76,6 +79,7 @@ impl Commit {
         if after.0.is_final() {
             self.runs.end(no, after.0);
             self.put_off.forget(no);
+            self.children.end(no);
         }
     }
 
@@ -92,6 +96,11 @@ impl Commit {
     /// Which missions are held by providers, or for their payment.
     pub(crate) fn put_off(&self) -> &PutOff {
         &self.put_off
+    }
+
+    /// Which missions wait for which.
+    pub(crate) fn children(&self) -> &Children {
+        &self.children
     }
 
     /// The budgets that are wider than one mission.

@@ -39,6 +39,12 @@ impl Deliveries {
         self.courier.announce(no, &callback.status_url);
     }
 
+    /// Missions come that another node left, of which something is still to be delivered.
+    pub(crate) fn take_in(&self, missions: &[MissionNo]) {
+        self.undelivered.lock().extend(missions);
+        missions.iter().for_each(|no| self.courier.wake(*no));
+    }
+
     /// One that was announced comes to nothing.
     pub(crate) fn withdraw(&self, no: MissionNo) {
         self.are_over(no);

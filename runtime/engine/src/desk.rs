@@ -146,6 +146,11 @@ impl Desk {
         inner.queue.doors(lane)
     }
 
+    /// There is room for so many missions in each lane, and in all of them.
+    pub(crate) fn make_room(&self, lanes: &[(LaneId, usize)], running_max: usize) {
+        self.inner.lock().queue.make_room(lanes, running_max);
+    }
+
     /// Gives no more turns, or goes on.
     pub(crate) fn pause(&self, paused: bool) {
         self.inner.lock().queue.pause(paused);

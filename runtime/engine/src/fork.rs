@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::{Envelope, ForkedFrom, Parsed, Rejected};
 use sortie_contract::id::CallNo;
@@ -337,7 +338,7 @@ impl Engine {
         let tools = self.toolbox().infos().to_vec();
         let grants = mission.granted().map_or_else(|| mission.grantable(&tools), <[_]>::to_vec);
         let (memory_bytes_max, session) = (mission.memory_bytes_max(), mission.session().clone());
-        let piece = Piece { records, mission, tools, beyond_max: 0 };
+        let piece = Piece { records, mission, tools, beyond_max: 0, looks: false };
         let audience = Arc::new(Nobody { engine: Arc::clone(self), no });
         let host = Arc::new(Rehearsal::new(piece, audience));
         let run = Run {
@@ -364,7 +365,7 @@ impl Engine {
 }
 
 /// What somebody needs to know who forks a mission.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Forkable {
     /// So many calls it has made.
     pub calls: u32,
@@ -374,10 +375,17 @@ pub struct Forkable {
     pub last: u32,
     /// The call before the first that it failed of.
     pub failure: Option<u32>,
-    /// Its inputs.
-    pub inputs: serde_json::Value,
+    /// Its inputs, an object, with the numbers that are written there.
+    pub inputs: Box<RawValue>,
     /// The plugin that it ran on, with its version.
     pub plugin: String,
+}
+
+/// Of an envelope what a fork may have otherwise.
+#[derive(Deserialize)]
+struct Sent<'a> {
+    #[serde(borrow)]
+    inputs: Option<&'a RawValue>,
 }
 
 impl Engine {
@@ -397,8 +405,9 @@ impl Engine {
             }
         })?;
         let accepted = accepted.ok_or(ReadError::NoEnvelope)?;
-        let sent: serde_json::Value = serde_json::from_str(&accepted.envelope).map_err(|_| ReadError::NoEnvelope)?;
-        let inputs = sent.get("inputs").filter(|inputs| inputs.is_object()).cloned().unwrap_or_else(|| json!({}));
+        let Sent { inputs } = serde_json::from_str(&accepted.envelope).map_err(|_| ReadError::NoEnvelope)?;
+        let inputs = inputs.map(RawValue::get).filter(|inputs| inputs.starts_with('{')).unwrap_or("{}");
+        let inputs = RawValue::from_string(inputs.to_owned()).map_err(|_| ReadError::NoEnvelope)?;
         let PluginIdentity { name, version, .. } = &accepted.plugin;
         let (calls, last, failure) = (places.calls(), places.last(), places.before_failure());
         Ok(Forkable { calls, at: at.min(last), last, failure, inputs, plugin: format!("{name}@{version}") })
@@ -474,6 +483,15 @@ impl Audience for Nobody {
     fn artifact(&self, _: String, sha256: Option<Digest>) -> BoxFuture<'static, Option<Vec<u8>>> {
         let (engine, no) = (Arc::clone(&self.engine), self.no);
         let read = self.engine.ambient.unblock(move || engine.artifacts_of_no(no).ok()?.get(&sha256?).ok());
+        read.map(|read| read.ok().flatten()).boxed()
+    }
+
+    fn artifact_of(&self, mission: String, _: String, sha256: Option<Digest>) -> BoxFuture<'static, Option<Vec<u8>>> {
+        let engine = Arc::clone(&self.engine);
+        let read = self.engine.ambient.unblock(move || {
+            let no = engine.find(&mission).ok().flatten()?;
+            engine.artifacts.get(no, &sha256?).ok()
+        });
         read.map(|read| read.ok().flatten()).boxed()
     }
 

@@ -3,6 +3,9 @@
 //! A run begins by going over what earlier runs have recorded ([`Replay`]): it gets the recorded answers, and nothing of it
 //! is done again. Behind the end of the record each call is decided, journaled and made.
 
+mod artifacts;
+mod missions;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -28,7 +31,7 @@ use sortie_tools::{Bill, CallContext, Found};
 
 use super::asking::Asking;
 use super::handed::{Handed, gone};
-use super::keep::{NotKept, Source};
+use super::keep::Source;
 use super::live::{CommandError, Live, Released, Taken, Wait};
 use super::model::{Came, ModelOrder};
 use super::on_record::{OnRecord, place_of};
@@ -212,6 +215,9 @@ impl RunHost {
 
     /// A call that was granted: performed by a task of its own, so that calls run side by side.
     fn perform(&self, call: CallNo, order: Order) -> BoxFuture<'static, Answer> {
+        if matches!(order, Order::Mission) {
+            return self.await_child(call);
+        }
         let this = self.this.upgrade().expect("a host that is called is there");
         let (engine, live, run) = (Arc::clone(&self.engine), Arc::clone(&self.live), self.run);
         let idempotency_key = format!("{}/{call}", self.context.mission_id);
@@ -221,15 +227,16 @@ impl RunHost {
         let order = amended.into_iter().fold(order, Order::amended);
         let task = self.engine.ambient.spawn(async move {
             // What may have an effect is on disk before it happens, and everything that it may depend on with it. Money is one.
-            if order.has_effects() || !set_aside.is_nothing() {
-                engine.durable().await.map_err(|_| Stop::Over)?;
-            }
+            let is_felt = order.has_effects() || !set_aside.is_nothing();
+            engine.settled(is_felt).await.map_err(|_| Stop::Over)?;
             let place = Arc::new(Place::new(engine.results.pass(order.guess()).await));
             context.ask = Asking::of(&engine, &live, run, call, &place);
             // It may have waited: for the disk, for room, for a thread, for a laptop that slept. What has come meanwhile holds for
             // it: the end of its window, which nobody may have seen to yet, a cancel, that its plugin wants it no more.
             let in_time = engine.command_patiently(&live, || Command::Tick, Wait::No).await;
-            if in_time.is_err() || this.is_over() || !live.is_being_made(call) {
+            // What another node may do by now, because this one was silent for too long, is not done twice.
+            let is_ours = engine.sure_of(is_felt).await;
+            if in_time.is_err() || !is_ours || this.is_over() || !live.is_being_made(call) {
                 return Err(Stop::Over);
             }
             // What panics has failed; what it did until then is done, and its call is on record like any other.
@@ -279,47 +286,6 @@ impl RunHost {
         // Where its time is over the run is, too: it waits in vain.
         self.waits.watch();
         Ok(None)
-    }
-
-    fn store(
-        &self,
-        name: String,
-        media_type: String,
-        source: Source,
-    ) -> BoxFuture<'static, Result<Result<Artifact, String>, Stop>> {
-        let asked = Asked::Put { name: &name, media_type: &media_type, contents: source.contents() };
-        let about = asked.about();
-        match self.recorded(asked) {
-            Err(stop) => return ready(Err(stop)).boxed(),
-            Ok(Some(Recorded::Stored(artifact))) => return ready(Ok(Ok(artifact))).boxed(),
-            Ok(Some(Recorded::Answer { answer, .. })) => return ready(Ok(Err(unquoted(&answer)))).boxed(),
-            Ok(_) => {}
-        }
-        let this = self.this.upgrade().expect("a host that is called is there");
-        async move {
-            let (live, run) = (&this.live, this.run);
-            let recorded = source.recorded();
-            let kept = match source {
-                Source::Memory { bytes, .. } => this.engine.keep(live, name, media_type, || Ok(bytes)).boxed(),
-                Source::File { path } => {
-                    let bytes = this.engine.file_of(live, &this.context.workspace, &path);
-                    this.engine.keep(live, name, media_type, bytes).boxed()
-                }
-            };
-            let artifact = match kept.await {
-                Ok(artifact) => artifact,
-                Err(NotKept::Over) => return Err(Stop::Over),
-                Err(NotKept::Why(why)) => {
-                    let answer = serde_json::Value::from(why.as_str()).to_string();
-                    this.answered(HostQuestion::ArtifactPut, &about, &answer)?;
-                    return Ok(Err(why));
-                }
-            };
-            let command = || Command::StoreArtifact { run, artifact: artifact.clone(), source: recorded.clone() };
-            this.engine.command_patiently(live, command, Wait::No).await.map_err(stop)?;
-            Ok(Ok(artifact))
-        }
-        .boxed()
     }
 }
 
@@ -483,10 +449,13 @@ impl Host for RunHost {
     }
 
     fn gave_up(&self, call: CallNo) {
+        let is_child = self.live.with(|mission| mission.order_of_child(call).is_some());
         let outcome = || Err(CallError::Cancelled);
         let command = || Command::CallDone { run: self.run, call, outcome: outcome(), spent: None };
         // A call whose result came in this moment is done, not given up.
-        let _ = self.command(command);
+        if self.command(command).is_ok() && is_child {
+            self.engine.give_child_up(&self.live, call);
+        }
     }
 
     fn waits(&self, waits: bool) {
@@ -567,23 +536,16 @@ impl Host for RunHost {
     }
 
     fn get(&self, name: String) -> BoxFuture<'static, Result<Result<Vec<u8>, String>, Stop>> {
-        let asked = Asked::Get { name: &name };
-        let sha256 = match self.recorded(asked) {
-            Err(stop) => return ready(Err(stop)).boxed(),
-            Ok(Some(Recorded::Answer { answer, .. })) => unquoted(&answer).parse().ok(),
-            Ok(_) => {
-                let sha256 = self.live.with(|mission| {
-                    let artifact = mission.artifacts().iter().find(|artifact| artifact.name.as_str() == name);
-                    artifact.map(|artifact| artifact.sha256)
-                });
-                let answer = sha256.map_or_else(|| "null".to_owned(), |sha256| format!("\"{sha256}\""));
-                if let Err(stop) = self.answered(HostQuestion::ArtifactGet, &asked.about(), &answer) {
-                    return ready(Err(stop)).boxed();
-                }
-                sha256
-            }
-        };
-        let (engine, live, run) = (Arc::clone(&self.engine), Arc::clone(&self.live), self.run);
-        async move { engine.read_kept(&live, run, &name, sha256).await }.boxed()
+        self.read(name)
+    }
+
+    fn dispatch(&self, order: String) -> BoxFuture<'static, Result<Result<Call, CallError>, Stop>> {
+        let this = self.this.upgrade().expect("a host that is called is there");
+        async move { this.dispatch_child(order).await }.boxed()
+    }
+
+    fn get_of(&self, mission: String, name: String) -> BoxFuture<'static, Result<Result<Vec<u8>, String>, Stop>> {
+        let this = self.this.upgrade().expect("a host that is called is there");
+        async move { this.read_of(mission, name).await }.boxed()
     }
 }

@@ -24,6 +24,7 @@ use sortie_mission::{Denial, Mission};
 use sortie_sandbox::Installed;
 use sortie_tools::Found;
 
+use super::fleet::Member;
 use super::fork::{Heritage, aside};
 use super::live::Live;
 use super::shared_store::ArtifactError;
@@ -67,6 +68,15 @@ pub enum DispatchError {
     /// The mission id was used with another idempotency key.
     #[error("the mission id was used before, with another idempotency key")]
     MissionIdConflict,
+    /// It is another node's of the same store: the missions of its VP are there, or it is meant.
+    #[error(
+        "it is the business of the node `{}`: the missions of its VP are there, or one of this name or key is, or it is meant",
+        .0.name
+    )]
+    Elsewhere(Box<Member>),
+    /// The node is being drained.
+    #[error("the node takes no missions any more: it is being drained")]
+    Draining,
     /// Too much at once.
     #[error("the node takes no more at the moment")]
     Overloaded,
@@ -122,6 +132,8 @@ pub(crate) type Bears<'a> = &'a (dyn Fn(MissionNo) -> ScheduleChange + Send + Sy
 #[derive(Clone, Copy)]
 struct Origin<'a> {
     bears: Option<Bears<'a>>,
+    /// Whether it may be another node's of the same store that takes it.
+    may_place: bool,
     /// Of a fork: what it begins with.
     heritage: Option<&'a Heritage>,
 }
@@ -186,7 +198,12 @@ impl Drop for Arrival<'_> {
 impl Engine {
     /// Takes a dispatched envelope. When this returns, what it says is on disk.
     pub async fn dispatch(self: &Arc<Self>, text: String) -> Result<Dispatched, DispatchError> {
-        self.dispatch_bearing(text, None).await
+        self.dispatch_bearing(text, None, true).await
+    }
+
+    /// The same, of one that another node of the store has sent on: it meant this one.
+    pub async fn dispatch_here(self: &Arc<Self>, text: String) -> Result<Dispatched, DispatchError> {
+        self.dispatch_bearing(text, None, false).await
     }
 
     /// The same, of the fire of a schedule: how far that has come is one with its mission.
@@ -195,7 +212,7 @@ impl Engine {
         text: String,
         bears: Bears<'_>,
     ) -> Result<Dispatched, DispatchError> {
-        self.dispatch_bearing(text, Some(bears)).await
+        self.dispatch_bearing(text, Some(bears), false).await
     }
 
     /// The same, of a fork: what it begins with is one with its acceptance.
@@ -205,16 +222,23 @@ impl Engine {
         heritage: &Heritage,
     ) -> Result<Dispatched, DispatchError> {
         let parsed = Envelope::parse_accepted(&text);
-        self.counted(self.take(text, parsed, Origin { bears: None, heritage: Some(heritage) })).await
+        self.counted(self.take(text, parsed, Origin { bears: None, may_place: false, heritage: Some(heritage) })).await
+    }
+
+    /// The same, of a mission that another one dispatches.
+    pub(crate) async fn dispatch_child(self: &Arc<Self>, text: String) -> Result<Dispatched, DispatchError> {
+        let parsed = Envelope::parse_accepted(&text);
+        self.counted(self.take(text, parsed, Origin { bears: None, may_place: false, heritage: None })).await
     }
 
     async fn dispatch_bearing(
         self: &Arc<Self>,
         text: String,
         bears: Option<Bears<'_>>,
+        may_place: bool,
     ) -> Result<Dispatched, DispatchError> {
         let parsed = Envelope::parse(&text);
-        self.counted(self.take(text, parsed, Origin { bears, heritage: None })).await
+        self.counted(self.take(text, parsed, Origin { bears, may_place, heritage: None })).await
     }
 
     async fn counted(
@@ -263,6 +287,7 @@ impl Engine {
         loop {
             match self.ask(&envelope, dispatch, examination.as_ref(), origin)? {
                 Asking::New => {
+                    self.claim(&envelope, origin.may_place).await?;
                     self.has_room()?;
                     examination = Some(self.examine(&envelope, Vec::new()).await?);
                 }
@@ -383,7 +408,7 @@ impl Engine {
         };
         let wall = self.ambient.wall();
         let asked = Asked {
-            rules: &self.settings.rules,
+            rules: &self.rules_for(envelope),
             tools: toolbox.infos(),
             plugins_by: &self.settings.plugins_by,
             installed: &installed,
@@ -406,7 +431,7 @@ impl Engine {
         envelope: &Arc<Envelope>,
         dispatch: Dispatch<'_>,
         examination: Option<&Examination>,
-        Origin { bears, heritage }: Origin<'_>,
+        Origin { bears, heritage, .. }: Origin<'_>,
     ) -> Result<Asking, DispatchError> {
         let keys = Keys {
             mission_id: &envelope.mission_id,
@@ -456,6 +481,7 @@ impl Engine {
                 // Before its turn can come.
                 self.commit.moved(no, None, (head.status, head.suspended));
                 let live = self.lives.insert(Live::new(no, mission, head, None, self.ambient.steady()));
+                self.child_begins(no, envelope);
                 arrival.arrive(&live);
                 let (id, trace_id) = (&envelope.mission_id, &envelope.trace_id);
                 tracing::debug!(mission_id = %id, %trace_id, sequence = 1, "accepted");

@@ -13,6 +13,7 @@ use sortie_sandbox::Stop;
 
 use super::Engine;
 use super::live::Live;
+use super::shared_store::ArtifactsOf;
 
 /// Where the bytes of an artifact come from.
 pub(super) enum Source {
@@ -109,21 +110,20 @@ impl Engine {
         Ok(Artifact { name, media_type, bytes: bytes.len() as u64, sha256 })
     }
 
-    /// The bytes of an artifact for a run, however long their store is away; that there is none of that name, for its plugin.
+    /// The bytes of an artifact, of this mission or of one that it may read of, for a run; however long their store is away.
     pub(super) async fn read_kept(
         &self,
         live: &Live,
         run: RunNo,
+        store: ArtifactsOf,
         name: &str,
-        sha256: Option<Digest>,
-    ) -> Result<Result<Vec<u8>, String>, Stop> {
-        let Some(sha256) = sha256 else { return Ok(Err(format!("this mission has no artifact `{name}`"))) };
-        let store = self.artifacts_of_live(live);
+        sha256: Digest,
+    ) -> Result<Vec<u8>, Stop> {
         let mut round = 0;
         loop {
             let its = store.clone();
             let error = match self.ambient.unblock(move || its.get(&sha256)).await {
-                Ok(Ok(bytes)) => return Ok(Ok(bytes)),
+                Ok(Ok(bytes)) => return Ok(bytes),
                 Ok(Err(error)) if error.may_pass() => error,
                 // An error is an answer, and answers are recorded: this one could not be given again.
                 Ok(Err(error)) => {

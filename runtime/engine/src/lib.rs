@@ -8,6 +8,7 @@
 //! | `open` | what it is put together of, and how it starts and stops |
 //! | `intake`, `check` | a dispatched envelope becomes an accepted mission, or an answer that says why not |
 //! | `explain` | what would become of an envelope |
+//! | `fleet` | several nodes on one store |
 //! | `desk` | whose turn it is |
 //! | `commit` | the way of records to the log, and what goes by them |
 //! | `live`, `lives` | a mission in memory, how it comes there, and the one way to change it |
@@ -39,6 +40,7 @@
 //! | `providers` | where tools come from: reached, watched, tried again |
 //! | `pins` | missions that somebody wants kept |
 //! | `rehearsal` | a plugin run on what is on record, with nothing done |
+//! | `children` | missions that missions dispatch: there once, told of, ended with their parents |
 //! | `fork` | a mission that goes on from a call of another |
 //! | `removals`, `restored` | who keeps things from being removed; a node that holds back since it was restored |
 //! | `retain` | what is removed when it has outlived its use |
@@ -60,7 +62,9 @@ pub mod act;
 mod amend;
 mod artifact_store;
 mod asking;
+mod change;
 mod check;
+mod children;
 mod clocks;
 mod collect;
 mod commit;
@@ -68,6 +72,7 @@ mod deliveries;
 mod desk;
 mod disk;
 mod explain;
+pub mod fleet;
 pub mod fork;
 mod guests;
 mod handed;
@@ -124,7 +129,7 @@ use sortie_ambient::Surroundings;
 use sortie_callback::Courier;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::record::Record;
-use sortie_contract::{LaneId, MissionId, MissionNo, Stamped, Timestamp};
+use sortie_contract::{MissionId, MissionNo, Stamped, Timestamp};
 use sortie_journal::Log;
 use sortie_mission::{Mission, NodeRules, Now};
 use sortie_models::Models;
@@ -161,6 +166,7 @@ pub struct Engine {
     pub(crate) settings: Settings,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) commit: commit::Commit,
+    changing: change::Changing,
     pub(crate) desk: Desk,
     pub(crate) lives: Lives,
     pub(crate) guests: Arc<dyn Guests>,
@@ -189,6 +195,7 @@ pub struct Engine {
     pub(crate) removals: Removals,
     pub(crate) pins: pins::Pins,
     pub(crate) outward: restored::Outward,
+    pub(crate) fleet: fleet::Membership,
     /// One fork is made at a time.
     pub(crate) forking: tokio::sync::Mutex<()>,
     /// Missions that were in the journal when it was opened.
@@ -336,22 +343,10 @@ impl Engine {
         &self.settings.rules
     }
 
-    /// Its lanes and how many missions each runs side by side.
-    #[must_use]
-    pub fn lanes(&self) -> &[(LaneId, usize)] {
-        &self.settings.lanes
-    }
-
     /// The node's zone: that of its nights.
     #[must_use]
     pub fn zone(&self) -> &sortie_schedule::Zone {
         &self.settings.hours.zone
-    }
-
-    /// How many missions run side by side, in all lanes.
-    #[must_use]
-    pub fn max_running(&self) -> usize {
-        self.settings.max_running
     }
 
     /// The tools that missions may be granted now. Take them once for each thing that is decided.

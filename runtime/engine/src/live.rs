@@ -216,11 +216,11 @@ impl Live {
         Ok(Taken { records, first, status, turned, receipt })
     }
 
-    /// What is decided about a held call, once it is. Gone, when the run that waits for it is.
+    /// What is decided about a held call, or becomes of a child, once it is known. Gone, when the run that waits for it is.
     pub(crate) fn decision(&self, call: CallNo) -> oneshot::Receiver<Released> {
         let (tell, told) = oneshot::channel();
         let mut inner = self.inner.lock();
-        if inner.mission.is_held(call) {
+        if inner.mission.is_held(call) || inner.mission.order_of_child(call).is_some() {
             inner.waiting.insert(call, tell);
         } else if let Some(outcome) = inner.decided.remove(&call) {
             let _ = tell.send(Released::Done(outcome));
@@ -345,7 +345,9 @@ impl Live {
         if let Some(kill) = inner.kill.take() {
             kill.now();
         }
-        ((inner.head.status, inner.head.suspended), inner.mission.bookings(&Record::Interrupted))
+        let mut bookings = inner.mission.bookings(&Record::Interrupted);
+        bookings.retain(|booking| !booking.is_share());
+        ((inner.head.status, inner.head.suspended), bookings)
     }
 
     /// Has its head written again, where the one on disk cannot be read.
@@ -407,6 +409,8 @@ impl Inner {
         if tells(&self.mission) != before {
             self.told = self.mission.records();
         }
+        // What children spend is counted where they spend it.
+        let bookings: Vec<_> = bookings.into_iter().filter(|(_, booking)| !booking.is_share()).collect();
         to.spending().book(&bookings);
         append = append.moves(to.wider().book(&mut held, self.mission.payer(), &bookings));
         let mut moved = None;

@@ -148,6 +148,7 @@ impl Engine {
         };
         let line = MissionLine {
             mission_id: head.mission_id.to_string(),
+            parent_id: super::search::parent_of(head).map(String::from),
             vp_id: head.vp.to_string(),
             vp_session_id: head.session.to_string(),
             vp_runtime_id: head.lane.to_string(),
@@ -197,10 +198,19 @@ impl Engine {
                 return Some(WaitView { what, until: Some(until), mission_id: None, why });
             }
             (Status::Running, None) if suspended && due.is_none_or(|due| due > wall) => {
-                return wait(WaitKind::Time, due);
+                let waits_for_others = due.is_none() && self.commit.children().are_awaited_by(no);
+                return wait(if waits_for_others { WaitKind::Missions } else { WaitKind::Time }, due);
             }
             (Status::Queued | Status::Running, _) => {}
             _ => return None,
+        }
+        if let Some(why) = self.workspace_elsewhere(no) {
+            return Some(WaitView {
+                what: WaitKind::WorkspaceElsewhere,
+                until: None,
+                mission_id: None,
+                why: Some(why),
+            });
         }
         match self.desk.waits_for(no, wall) {
             // Its own window is open: what it waits for is that its schedule is not paused any more.
@@ -280,6 +290,8 @@ impl Engine {
             started_at: mission.started_at(),
             ended_at: mission.ended_at(),
             forked_from: mission.forked_from().map(ForkedView::from),
+            children: mission.children(),
+            parent_id: mission.parent().map(|of| of.mission_id.to_string()),
             created_at: envelope.created_at,
             links: Links::of(envelope.mission_id.as_str()),
         })

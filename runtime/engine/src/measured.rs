@@ -65,6 +65,8 @@ impl Measured {
         };
         match order {
             // A plugin may ask for whatever name it likes.
+            // It is another mission's.
+            Order::Mission => {}
             Order::Tool(order) if order.is_gone => self.calls.took(OTHER, outcome, took, trace_id),
             Order::Tool(order) => self.calls.took(order.tool.as_str(), outcome, took, trace_id),
             Order::Model(order) => self.models.took(&engine.model_of(order.request()), outcome, took, trace_id),

@@ -124,6 +124,8 @@ pub struct Settings {
     pub retention: Retentions,
     /// So many crashes of the node in a row, with the same mission alone at the same place, and it is given up.
     pub crashes_alone_max: u32,
+    /// How many missions a mission dispatches, and how many stand above one.
+    pub children: sortie_mission::child::Bounds,
     /// What results of calls may hold of the memory, in bytes.
     pub result_bytes_max: usize,
     /// How many schedules there may be.
@@ -215,6 +217,7 @@ impl Engine {
         let engine = Arc::new(Self {
             commit: Commit::new(Arc::clone(&log), inventory.suspended, inventory.standings, runs, wider),
             log,
+            changing: super::change::Changing::of(&settings),
             desk: Desk::new(inventory.queue, Arc::clone(&settings.hours)),
             lives: Lives::new(),
             guests,
@@ -242,6 +245,7 @@ impl Engine {
             removals: Removals::default(),
             pins,
             outward: Outward::default(),
+            fleet: super::fleet::Membership::default(),
             forking: tokio::sync::Mutex::default(),
             found: inventory.found,
             settings,
@@ -249,6 +253,7 @@ impl Engine {
         this.set(Arc::downgrade(&engine)).expect("set once");
         inventory.asleep.into_iter().for_each(|(no, at)| engine.wake_at(no, at));
         engine.watch_sleepers(inventory.sleepers);
+        engine.commit.children().take_in(inventory.families);
         Ok(engine)
     }
 
@@ -270,6 +275,7 @@ impl Engine {
             self.start_schedules();
         }
         self.start_payments();
+        self.start_children();
         self.pump();
     }
 

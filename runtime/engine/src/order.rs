@@ -16,6 +16,8 @@ pub(super) enum Order {
     Tool(ToolOrder),
     /// Of a model.
     Model(ModelOrder),
+    /// A child: what it is to do stands in the call.
+    Mission,
 }
 
 /// A call of a tool.
@@ -38,7 +40,7 @@ impl Order {
         match self {
             Self::Tool(order) => order.repeat != Repeat::ReadOnly,
             // It is paid for, and what is free of it is still somebody's.
-            Self::Model(_) => true,
+            Self::Model(_) | Self::Mission => true,
         }
     }
 
@@ -50,7 +52,7 @@ impl Order {
     /// What it counts as, in bytes, before its result is known.
     pub(super) fn guess(&self) -> usize {
         match self {
-            Self::Tool(_) => GUESS,
+            Self::Tool(_) | Self::Mission => GUESS,
             Self::Model(_) => GUESS_OF_MODEL,
         }
     }
@@ -61,6 +63,8 @@ impl Order {
             Self::Tool(order) => Self::Tool(ToolOrder { arguments, ..order }),
             // A model's call is approved as it is.
             Self::Model(order) => Self::Model(order),
+            // So is a child.
+            Self::Mission => Self::Mission,
         }
     }
 
@@ -87,6 +91,7 @@ impl Order {
                 Came::Done(outcome, order.toolbox.settled(name, &context.bill))
             }
             Self::Model(order) => order.make(engine, context, no, set_aside).await,
+            Self::Mission => unreachable!("a child is dispatched and waited for, and not made here"),
         }
     }
 }

@@ -246,6 +246,8 @@ impl EngineOutbox {
 impl Outbox for EngineOutbox {
     async fn next(&self, no: MissionNo) -> Result<Option<Delivery>, OutboxError> {
         let engine = self.engine()?;
+        // What another node may deliver by now is not delivered twice.
+        engine.sure().await.map_err(OutboxError::new)?;
         // The bytes of an artifact are in a file.
         match engine.deliveries.followers.at_hand(no) {
             Some(next) if matches!(next.outgoing, Outgoing::Event(_)) => {

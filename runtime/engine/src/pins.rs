@@ -34,6 +34,11 @@ impl Pins {
         Self(Mutex::new(State { pinned: pins.into_iter().collect(), going: FxHashSet::default() }))
     }
 
+    /// Takes in those of missions that another node left.
+    pub(crate) fn take_in(&self, pins: impl IntoIterator<Item = (MissionNo, Pinned)>) {
+        self.0.lock().pinned.extend(pins);
+    }
+
     /// That of a mission.
     pub(crate) fn of_mission(&self, no: MissionNo) -> Option<Pinned> {
         self.0.lock().pinned.get(&no).cloned()

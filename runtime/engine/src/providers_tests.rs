@@ -333,6 +333,7 @@ impl Bench {
             retention: Retentions::default(),
             on_expiry: sortie_contract::envelope::OnExpiry::End,
             crashes_alone_max: 3,
+            children: sortie_mission::child::Bounds::default(),
             hours: Arc::default(),
             result_bytes_max: 1 << 20,
             schedules_max: 1_000,

@@ -159,7 +159,8 @@ fn unreadable(
     // What had ended has nothing set aside. Of what is lost nobody knows: a call that ended there counts twice, so that no budget is passed.
     let has_ended = head.as_ref().is_some_and(|head| head.status.is_final())
         || remains.last.is_some_and(|last| matches!(last.record, Record::Finished { .. }));
-    let bookings = if has_ended { Vec::new() } else { mission.bookings(&end.record) };
+    let mut bookings = if has_ended { Vec::new() } else { mission.bookings(&end.record) };
+    bookings.retain(|booking| !booking.is_share());
     mission.apply(&end)?;
     let head = match head {
         // What it shows stays, but for how much is to be sent.
@@ -249,6 +250,17 @@ impl Unread {
     /// Of the missions that are in quarantine when the log is opened.
     pub(crate) fn new(known: BTreeSet<MissionNo>) -> Self {
         Self { known: Mutex::new(known), ..Self::default() }
+    }
+
+    /// Missions come that another node left: those of them in quarantine, and those whose heads cannot be read.
+    pub(crate) fn take_in(
+        &self,
+        known: impl IntoIterator<Item = MissionNo>,
+        headless: impl IntoIterator<Item = MissionNo>,
+    ) {
+        self.known.lock().extend(known);
+        self.wanted.lock().extend(headless);
+        self.told.notify_one();
     }
 
     fn next(&self) -> Option<MissionNo> {

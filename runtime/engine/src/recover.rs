@@ -12,6 +12,7 @@ use sortie_journal::Head;
 use sortie_mission::is_suspect;
 use sortie_mission::queue::{Queue, Waiting};
 
+use super::children::Found;
 use super::standings::Standings;
 use super::{Engine, ReadError};
 
@@ -36,6 +37,8 @@ pub(crate) struct Inventory {
     /// How many wait out of memory, with the ones that no time wakes.
     pub(crate) suspended: usize,
     pub(crate) standings: Standings,
+    /// Which missions wait for which.
+    pub(crate) families: Found,
 }
 
 impl Inventory {
@@ -48,6 +51,7 @@ impl Inventory {
             sleepers: Vec::new(),
             suspended: 0,
             standings: Standings::default(),
+            families: Found::default(),
         }
     }
 
@@ -55,25 +59,62 @@ impl Inventory {
     pub(crate) fn add(&mut self, no: MissionNo, head: &Head, others: Others) {
         self.found += 1;
         self.standings.moved(no, None, head.status);
-        match head.status {
-            _ if others == Others::Wait => {}
-            Status::Running | Status::Blocked if head.suspended => {
+        if others == Others::Wait {
+            return;
+        }
+        self.families.add(no, head);
+        match GoesOn::of(no, head) {
+            GoesOn::Asleep { wakes_at, sleeps } => {
                 self.suspended += 1;
-                self.asleep.extend(head.due.map(|due| (no, due)));
-                self.sleepers.extend((head.status == Status::Running).then_some(no));
+                self.asleep.extend(wakes_at.map(|at| (no, at)));
+                self.sleepers.extend(sleeps.then_some(no));
+            }
+            GoesOn::Waiting { waiting, wakes_at } => {
+                self.queue.push(&waiting);
+                self.asleep.extend(wakes_at.map(|at| (no, at)));
+            }
+            GoesOn::Not => {}
+        }
+    }
+}
+
+/// How a mission goes on whose node is gone, by its head.
+pub(crate) enum GoesOn {
+    /// Not at all: it is over.
+    Not,
+    /// It waits out of memory.
+    Asleep {
+        /// When it wants attention.
+        wakes_at: Option<Timestamp>,
+        /// Its run clock goes on, and it gives signs of life.
+        sleeps: bool,
+    },
+    /// It waits for its turn.
+    Waiting {
+        /// Its place in the queue.
+        waiting: Waiting,
+        /// When it wants attention before it has one.
+        wakes_at: Option<Timestamp>,
+    },
+}
+
+impl GoesOn {
+    pub(crate) fn of(no: MissionNo, head: &Head) -> Self {
+        match head.status {
+            Status::Running | Status::Blocked if head.suspended => {
+                Self::Asleep { wakes_at: head.due, sleeps: head.status == Status::Running }
             }
             Status::Running | Status::Blocked => {
                 // Its run may have ended with the node.
                 let suspicion = is_suspect(head.crashes.saturating_add(1)).then_some(head.outlived);
-                self.queue.push(&Waiting { suspicion, ..waiting(no, head) });
+                let waiting = Waiting { suspicion, ..waiting(no, head) };
                 // One that was carried over may have calls that nobody has asked about.
                 let begun = head.overview.as_ref().and_then(|overview| overview.started_at);
-                if begun.zip(head.start_at).is_some_and(|(begun, opens)| opens > begun) {
-                    self.asleep.push((no, Timestamp::MIN));
-                }
+                let is_carried = begun.zip(head.start_at).is_some_and(|(begun, opens)| opens > begun);
+                Self::Waiting { waiting, wakes_at: is_carried.then_some(Timestamp::MIN) }
             }
-            Status::Queued => self.queue.push(&waiting(no, head)),
-            Status::Completed | Status::Failed | Status::Cancelled | Status::TimedOut => {}
+            Status::Queued => Self::Waiting { waiting: waiting(no, head), wakes_at: None },
+            Status::Completed | Status::Failed | Status::Cancelled | Status::TimedOut => Self::Not,
         }
     }
 }

@@ -14,8 +14,8 @@ use sortie_contract::digest::Digest;
 use sortie_contract::id::CallNo;
 use sortie_contract::plugin::{Crash, Left, LogLevel, ModelInfo};
 use sortie_contract::record::{HostQuestion, Record, Stamped};
-use sortie_contract::tool::{MODEL, ToolInfo, ToolName};
-use sortie_contract::{Timestamp, outcome};
+use sortie_contract::tool::{CallError, MISSION, MODEL, ToolInfo, ToolName};
+use sortie_contract::{Timestamp, limit, outcome};
 use sortie_mission::replay::{Asked, Contents, Recorded, Replay};
 use sortie_mission::{Mission, ModelCall};
 use sortie_sandbox::{Answer, BoxFuture, Call, Ending, Host, Stop};
@@ -30,6 +30,10 @@ pub trait Audience: Send + Sync + 'static {
 
     /// What an artifact of the mission holds, of that digest where the record says one; `None` where it cannot be had.
     fn artifact(&self, name: String, sha256: Option<Digest>) -> BoxFuture<'static, Option<Vec<u8>>>;
+
+    /// The same of a child of that name.
+    fn artifact_of(&self, mission: String, name: String, sha256: Option<Digest>)
+    -> BoxFuture<'static, Option<Vec<u8>>>;
 
     /// Resolves when a plugin that waits for nothing but what is not on record has waited for long enough.
     fn patience(&self) -> BoxFuture<'static, ()>;
@@ -61,6 +65,8 @@ pub struct Piece<'a> {
     pub tools: Vec<ToolInfo>,
     /// The most that the plugin may note behind the end of the record: it may do so for ever.
     pub beyond_max: usize,
+    /// Whether it may look at the clock there, which stands, and log: neither is anything that it did.
+    pub looks: bool,
 }
 
 /// Where a plugin left the record.
@@ -97,7 +103,9 @@ impl Wanted {
                 serde_json::json!({ "criterion": criterion, "verdict": verdict, "evidence": evidence }).to_string(),
             ),
             Asked::After { ms } => (None, ms.to_string()),
-            Asked::Get { .. } | Asked::Put { .. } | Asked::WaitAny { .. } => (None, asked.about()),
+            Asked::Get { .. } | Asked::GetOf { .. } | Asked::Put { .. } | Asked::WaitAny { .. } => {
+                (None, asked.about())
+            }
             Asked::Question(_) | Asked::Land => (None, String::new()),
         };
         Self { words: asked.to_string(), tool, arguments }
@@ -156,6 +164,7 @@ pub struct Rehearsal {
     closing: bool,
     mission: Mission,
     beyond_max: usize,
+    looks: bool,
     audience: Arc<dyn Audience>,
 }
 
@@ -164,6 +173,8 @@ pub struct Rehearsal {
 struct State {
     /// How much it noted behind the end of the record.
     noted: usize,
+    /// Whether it did anything there, of what counts.
+    did: bool,
     /// What nobody can answer.
     next: Option<String>,
     parting: Option<Parting>,
@@ -175,7 +186,7 @@ impl Rehearsal {
     /// Of that piece, before that audience.
     #[must_use]
     pub fn new(piece: Piece<'_>, audience: Arc<dyn Audience>) -> Self {
-        let Piece { records, mission, tools, beyond_max } = piece;
+        let Piece { records, mission, tools, beyond_max, looks } = piece;
         let replay = Replay::new(records);
         let times = replay.times();
         let closing = records.iter().any(|stamped| matches!(stamped.record, Record::Closing { .. }));
@@ -187,6 +198,7 @@ impl Rehearsal {
             closing,
             mission,
             beyond_max,
+            looks,
             audience,
         }
     }
@@ -208,7 +220,7 @@ impl Rehearsal {
                 let waits = || "waiting for a call that has no result on record".to_owned();
                 Came::WentOn { next: state.next.clone().unwrap_or_else(waits) }
             }
-            (Ending::Returned(said), Ok(())) => Came::Returned { said, beyond: state.noted > 0 },
+            (Ending::Returned(said), Ok(())) => Came::Returned { said, beyond: state.did },
         };
         Rehearsed { calls: replay.calls(), came, parting: state.parting.clone() }
     }
@@ -250,15 +262,22 @@ impl Rehearsal {
         if self.next(asked)?.is_some() {
             return Ok(());
         }
+        let counts = !self.looks || !matches!(asked, Asked::Log { .. });
+        self.behind(asked, &Recorded::Noted, counts)
+    }
+
+    /// Behind the end of the record: it is shown, and the run goes on.
+    fn behind(&self, asked: Asked<'_>, answer: &Recorded, counts: bool) -> Result<(), Stop> {
         let noted = {
             let mut state = self.state.lock();
             state.noted += 1;
+            state.did |= counts;
             state.noted
         };
         if noted > self.beyond_max {
             return Err(self.ends_with(asked));
         }
-        self.shown(&Step { call: None, asked, answer: &Recorded::Noted })
+        self.shown(&Step { call: None, asked, answer })
     }
 
     fn ends_with(&self, asked: Asked<'_>) -> Stop {
@@ -277,18 +296,25 @@ impl Rehearsal {
     }
 
     fn call(&self, asked: Asked<'_>) -> Call {
-        let (number, answer): (_, Answer) = match self.answered(asked) {
-            Ok(Recorded::Call { call, outcome: Some(outcome) }) => {
+        match self.answered(asked) {
+            Ok(recorded) => self.of_record(recorded),
+            Err(stop) => Call { number: None, answer: ready(Err(stop)).boxed() },
+        }
+    }
+
+    /// A call as the record has it.
+    fn of_record(&self, recorded: Recorded) -> Call {
+        let (number, answer): (_, Answer) = match recorded {
+            Recorded::Call { call, outcome: Some(outcome) } => {
                 (Some(call), Ok(outcome.map(|answer| answer.result).into()))
             }
             // Still in flight in the record: it never comes. Whoever waits for nothing else is at the end, and whoever has begun it only
             // goes on.
-            Ok(Recorded::Call { call, outcome: None }) => {
+            Recorded::Call { call, outcome: None } => {
                 let answer = self.audience.patience().map(|()| Err(Stop::Over)).boxed();
                 return Call { number: Some(call), answer };
             }
-            Ok(_) => (None, Err(Stop::Over)),
-            Err(stop) => (None, Err(stop)),
+            _ => (None, Err(Stop::Over)),
         };
         Call { number, answer: ready(answer).boxed() }
     }
@@ -343,6 +369,16 @@ impl Host for Rehearsal {
         self.call(Asked::Call { tool: &ToolName::new(MODEL), arguments: &whole })
     }
 
+    fn dispatch(&self, order: String) -> BoxFuture<'static, Result<Result<Call, CallError>, Stop>> {
+        let name = ToolName::new(MISSION);
+        let dispatched = match self.answered(Asked::Call { tool: &name, arguments: &order }) {
+            Ok(Recorded::Refused { error }) => Ok(Err(error)),
+            Ok(recorded) => Ok(Ok(self.of_record(recorded))),
+            Err(stop) => Err(stop),
+        };
+        ready(dispatched).boxed()
+    }
+
     fn models(&self) -> Result<Vec<ModelInfo>, Stop> {
         self.told(HostQuestion::Models)
     }
@@ -386,11 +422,19 @@ impl Host for Rehearsal {
     }
 
     fn now(&self) -> Result<Timestamp, Stop> {
-        match self.answered(Asked::Question(HostQuestion::Now))? {
-            Recorded::Answer { answer, at, .. } => {
+        let asked = Asked::Question(HostQuestion::Now);
+        match self.next(asked)? {
+            Some(Recorded::Answer { answer, at, .. }) => {
                 Ok(answer.parse().ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(at))
             }
-            _ => Err(Stop::Over),
+            None if self.looks => {
+                let at = self.times.last().map_or(Timestamp::UNIX_EPOCH, |(_, at)| *at);
+                let answer = Recorded::Answer { answer: at.as_millisecond().to_string(), at, ran_ms: 0 };
+                self.behind(asked, &answer, false)?;
+                Ok(at)
+            }
+            None => Err(self.ends_with(asked)),
+            Some(_) => Err(Stop::Over),
         }
     }
 
@@ -430,12 +474,41 @@ impl Host for Rehearsal {
     }
 
     fn get(&self, name: String) -> BoxFuture<'static, Result<Result<Vec<u8>, String>, Stop>> {
-        let sha256 = match self.answered(Asked::Get { name: &name }) {
+        let of = Asked::Get { name: &name };
+        self.read(of, None, &name, || format!("this mission has no artifact `{name}`"))
+    }
+
+    fn get_of(&self, mission: String, name: String) -> BoxFuture<'static, Result<Result<Vec<u8>, String>, Stop>> {
+        let of = Asked::GetOf { mission: &mission, name: &name };
+        self.read(of, Some(&mission), &name, || no_artifact_of(&mission, &name))
+    }
+}
+
+/// What a plugin is told that asks for what no child of its mission left.
+pub(crate) fn no_artifact_of(mission: &str, name: &str) -> String {
+    let (mission, name) = (limit::clip(mission, limit::ID_BYTES_MAX), limit::clip(name, limit::ID_BYTES_MAX));
+    format!("no mission `{mission}` that this one has dispatched, and that has ended, left an artifact `{name}`")
+}
+
+impl Rehearsal {
+    /// The bytes of an artifact of the mission, or of a child of it.
+    fn read(
+        &self,
+        asked: Asked<'_>,
+        of: Option<&str>,
+        name: &str,
+        none: impl Fn() -> String,
+    ) -> BoxFuture<'static, Result<Result<Vec<u8>, String>, Stop>> {
+        let sha256 = match self.answered(asked) {
             Ok(Recorded::Answer { answer, .. }) if answer != "null" => serde_json::from_str(&answer).ok(),
-            Ok(_) => return ready(Ok(Err(format!("this mission has no artifact `{name}`")))).boxed(),
+            Ok(_) => return ready(Ok(Err(none()))).boxed(),
             Err(stop) => return ready(Err(stop)).boxed(),
         };
-        let bytes = self.audience.artifact(name.clone(), sha256);
+        let name = name.to_owned();
+        let bytes = match of {
+            None => self.audience.artifact(name.clone(), sha256),
+            Some(of) => self.audience.artifact_of(of.to_owned(), name.clone(), sha256),
+        };
         async move {
             let gone = || Stop::Crash(Crash::Unrunnable(format!("the artifact `{name}` cannot be fetched")));
             Ok(Ok(bytes.await.ok_or_else(gone)?))

@@ -46,13 +46,21 @@ fn place_of(head: &Head, retentions: &Retentions, made: &Made) -> usize {
 impl Engine {
     /// Starts to remove missions as the configuration says.
     pub fn start_retention(self: &Arc<Self>) {
-        let age = self.settings.retention.shortest().and_then(|age| Duration::try_from(age).ok());
-        let round = age.map_or(ROUND, |age| (age / 4).clamp(ROUND_MIN, ROUND));
         let engine = Arc::downgrade(self);
         let ambient = Arc::clone(&self.ambient);
         self.supervise("retention", async move {
             loop {
-                ambient.sleep(round).await;
+                let Some(changed) = engine.upgrade().map(|engine| Arc::clone(&engine.changing.is_other)) else {
+                    return;
+                };
+                let age = engine.upgrade().and_then(|engine| engine.changing.retention().shortest());
+                let age = age.and_then(|age| Duration::try_from(age).ok());
+                let round = age.map_or(ROUND, |age| (age / 4).clamp(ROUND_MIN, ROUND));
+                tokio::select! {
+                    biased;
+                    () = ambient.sleep(round) => {}
+                    () = changed.notified() => {}
+                }
                 let Some(engine) = engine.upgrade() else { return };
                 match engine.retain().await {
                     Ok(0) => {}
@@ -100,7 +108,7 @@ impl Engine {
     fn remove_outlived(&self) -> Result<Outlived, ReadError> {
         let wall = self.ambient.wall();
         let (mut removed, mut before) = (Outlived::default(), None);
-        let retentions = &self.settings.retention;
+        let retentions = &*self.changing.retention();
         let bounds: Vec<Retention> = retentions.each().collect();
         let mut newer = vec![0; bounds.len()];
         let made = self.made_by_schedules_of_rules()?;
@@ -113,6 +121,10 @@ impl Engine {
                 let kept = Kept { newer: newer[place], ..self.kept(no, &head) };
                 newer[place] += usize::from(!kept.pinned);
                 if !bounds[place].is_over(kept, wall) {
+                    continue;
+                }
+                // What it left may still be read.
+                if self.is_awaited(&head)? {
                     continue;
                 }
                 let delivered = self.log.cursor(no)?.is_none_or(|cursor| cursor.closed);
@@ -147,7 +159,8 @@ impl Engine {
     /// The missions that those schedules made, by name, which rules name. A history has the newest fires of each: earlier missions are
     /// like any.
     fn made_by_schedules_of_rules(&self) -> Result<Made, ReadError> {
-        let named = self.settings.retention.rules.iter().filter_map(|rule| rule.schedule.as_ref());
+        let retention = self.changing.retention();
+        let named = retention.rules.iter().filter_map(|rule| rule.schedule.as_ref());
         named.map(|schedule| Ok((schedule.clone(), made_by(&*self.log, schedule)?))).collect()
     }
 

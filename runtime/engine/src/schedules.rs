@@ -74,6 +74,9 @@ pub enum ScheduleError {
     /// There is one of that name.
     #[error("there is a schedule `{0}`; change it with its revision, or name this one otherwise")]
     Exists(String),
+    /// Another node of the store has one of that name.
+    #[error("the node `{0}` has a schedule of that name: change that one, or name this one otherwise")]
+    Elsewhere(String),
     /// The node has as many as it may.
     #[error("the node has {0} schedules, which is as many as it may (`limits.schedules`): remove one, or raise that")]
     TooMany(usize),
@@ -176,6 +179,26 @@ impl Schedules {
         let plan = Arc::new(Plan::new(Arc::clone(&id), state));
         self.all.lock().insert(id, Arc::clone(&plan));
         self.wake_at(&plan, Some(now));
+        Ok(())
+    }
+
+    /// Takes in those that another node left, by name. Blocks.
+    pub(crate) fn take_over(
+        &self,
+        log: &dyn Log,
+        ids: &[String],
+        now: Timestamp,
+    ) -> Result<(), sortie_journal::ReadError> {
+        for id in ids {
+            let Some(kept) = log.schedule(id)? else { continue };
+            match State::read(&kept) {
+                Ok(state) => self.take_in(log, id.as_str().into(), state, now)?,
+                Err(why) => {
+                    tracing::error!(schedule = %id, why, "a schedule cannot be read, and fires nothing; remove it and make it anew");
+                    self.broken.lock().insert(id.clone(), kept.version);
+                }
+            }
+        }
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use sortie_contract::nearly::is_nearly;
 use sortie_contract::outcome::Reason;
 use sortie_contract::overview::Overview;
 use sortie_contract::time::rfc3339;
-use sortie_contract::{MicroUsd, Status, Timestamp};
+use sortie_contract::{MicroUsd, MissionId, Status, Timestamp};
 use sortie_journal::Head;
 use sortie_schedule::{Zone, night, night_of};
 
@@ -27,7 +27,7 @@ pub const SEARCH_BYTES_MAX: usize = 1_000;
 const TERMS_MAX: usize = 32;
 
 /// What each key asks for, for people.
-pub const KEYS: [(&str, &str); 16] = [
+pub const KEYS: [(&str, &str); 17] = [
     ("status", "how it stands: queued, running, blocked, completed, failed, cancelled, timed_out; or `open`, `over`"),
     ("reason", "why it ended, such as tool_failed"),
     ("type", "coding, research, automation or custom"),
@@ -38,6 +38,7 @@ pub const KEYS: [(&str, &str); 16] = [
     ("source", "who dispatched it"),
     ("plugin", "the plugin that it runs on"),
     ("id", "its name"),
+    ("parent", "the mission that dispatched it"),
     ("waits", "what it waits for: people, window, hours, lane, provider, budget, …"),
     ("delivery", "how its deliveries stand: delivered, pending, parked, incomplete"),
     ("since", "accepted from then on: today, yesterday, tonight, 2h, 3d, 2026-11-26, or an RFC 3339 time"),
@@ -57,6 +58,8 @@ pub struct Filter {
     pub vp_id: Option<String>,
     /// This session.
     pub vp_session_id: Option<String>,
+    /// Dispatched by this mission.
+    pub parent: Option<String>,
     /// This trace.
     pub trace_id: Option<String>,
     /// Accepted after this moment.
@@ -76,6 +79,7 @@ impl Filter {
             && is(&self.vp_session_id, head.session.as_str())
             && is(&self.vp_runtime_id, head.lane.as_str())
             && is(&self.trace_id, head.trace_id.as_str())
+            && self.parent.as_deref().is_none_or(|wanted| parent_of(head).is_some_and(|of| of.as_str() == wanted))
             && self.created_after.is_none_or(|after| head.accepted_at > after)
             && self.search.takes_head(head)
     }
@@ -123,6 +127,7 @@ enum Name {
     Session,
     Trace,
     Source,
+    Parent,
 }
 
 /// A name, or a part of one: `coder` is `runtime.coder.external`, too, and `*` is anything.
@@ -203,6 +208,14 @@ impl Asks {
                     Name::Session => head.session.as_str(),
                     Name::Trace => head.trace_id.as_str(),
                     Name::Source => head.source.as_str(),
+                    // Its children are none of its parts.
+                    Name::Parent => {
+                        let parent = parent_of(head);
+                        let is = |pattern: &Pattern, of: &MissionId| {
+                            pattern.0 == of.as_str() || is_like(&pattern.0, of.as_str())
+                        };
+                        return Some(parent.is_some_and(|of| patterns.iter().any(|pattern| is(pattern, &of))));
+                    }
                 };
                 patterns.iter().any(|pattern| pattern.fits(actual))
             }
@@ -237,6 +250,11 @@ impl Asks {
             _ => None,
         }
     }
+}
+
+/// The mission that dispatched one, as its names say.
+pub(crate) fn parent_of(head: &Head) -> Option<MissionId> {
+    head.idempotency_key.dispatched_by(&head.mission_id).map(|(parent, _)| parent)
 }
 
 impl Pattern {
@@ -342,6 +360,7 @@ fn asks(key: &str, value: &str, zone: &Zone, now: Timestamp) -> Result<Asks, Str
         "session" => named(Name::Session),
         "trace" => named(Name::Trace),
         "source" => named(Name::Source),
+        "parent" => named(Name::Parent),
         "since" => moment(value, zone, now).map(Asks::Since),
         "until" => moment(value, zone, now).map(Asks::Until),
         "cost" => bound(value, |text| {

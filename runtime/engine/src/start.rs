@@ -15,6 +15,7 @@ use sortie_mission::{Command, Conditions, Ending, Mission, Refusal};
 use sortie_sandbox::{Kill, Run};
 use sortie_tools::{Bill, CallContext, Nobody, Workspace};
 
+use super::fleet::Draining;
 use super::host::RunHost;
 use super::intake::brief;
 use super::live::{CommandError, Live, Wait};
@@ -55,7 +56,11 @@ impl Engine {
     }
 
     fn next_turn(&self) -> Option<MissionNo> {
-        if self.is_stopping() || self.artifacts.room() == Room::Full || !self.first_look.is_over() {
+        if self.is_stopping()
+            || self.artifacts.room() == Room::Full
+            || !self.first_look.is_over()
+            || !self.gives_turns()
+        {
             return None;
         }
         self.desk.pop(&self.ambient)
@@ -64,7 +69,7 @@ impl Engine {
     /// A mission's turn, from its start to the end of its run.
     async fn turn(self: Arc<Self>, no: MissionNo) {
         match self.bring(no).await {
-            Ok(live) => match self.held_up(&live) {
+            Ok(live) => match self.held_up(&live).or(self.awaits_workspace(&live).await) {
                 Some(until) => {
                     self.desk.release(no);
                     self.desk.push(&sortie_mission::queue::Waiting { start_at: Some(until), ..live.waiting() });
@@ -92,6 +97,8 @@ impl Engine {
             Err(RunError::Command(CommandError::Refused(Refusal::NotYet { .. })) | RunError::Shut) => true,
             // Cancelled or timed out between its turn and its start.
             Ok(()) | Err(RunError::Command(CommandError::Refused(_))) => false,
+            // It came to rest. Should the node take missions again after all, it waits for its turn.
+            Err(RunError::BrokeOff) if self.draining() != Draining::No => true,
             Err(error) if self.is_stopping() => {
                 tracing::debug!(%no, error = error as &dyn std::error::Error, "stopped");
                 false
@@ -336,6 +343,11 @@ impl Engine {
                 other => return other,
             }
         }
+    }
+
+    /// Waits until all that was recorded so far is on disk, where something will be felt outside.
+    pub(crate) async fn settled(&self, is_felt: bool) -> Result<(), sortie_journal::WriteError> {
+        if is_felt { self.durable().await } else { Ok(()) }
     }
 
     /// Waits until all that was recorded so far is on disk.

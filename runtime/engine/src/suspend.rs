@@ -67,7 +67,10 @@ impl Waits {
             self.engine.watch(&self.live);
         }
         // Asked behind that: whoever puts a call off from here on finds that it waits.
-        let for_others = |mission: &Mission| !mission.open_requests().is_empty() || mission.postponed_until().is_some();
+        let for_others = |mission: &Mission| {
+            let waits = mission.postponed_until().is_some() || mission.waits_for_children();
+            waits || !mission.open_requests().is_empty()
+        };
         if waits && self.live.with(for_others) {
             return self.watch();
         }

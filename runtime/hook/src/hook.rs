@@ -187,6 +187,15 @@ impl Hook {
         }
     }
 
+    /// Whether a mission that is there already is this delivery's, which was sent before then: it has its name and its key, which is what hooks
+    /// give both. Its envelope may be another one: what it is filled in with changes, as the time at which it comes and the configuration do, and its sender means
+    /// the same. A mission of that name with another key is somebody else's.
+    #[must_use]
+    pub fn is_made_by(&self, sender: &Sender, mission_id: &str, idempotency_key: &str) -> bool {
+        let own = self.mission_id(sender);
+        own == mission_id && own == idempotency_key
+    }
+
     fn scope(&self, sender: &Sender, delivery: Delivery<'_>, body: &Value) -> Value {
         let signature = match &self.config.signature {
             Scheme::Standard => sortie_egress::webhook::SIGNATURE,
@@ -382,6 +391,21 @@ mod tests {
         for (index, one) in odd.iter().enumerate() {
             assert!(one.len() < 200 && one.parse::<sortie_contract::MissionId>().is_ok(), "{one}");
             assert!(!odd[..index].contains(one), "{one}");
+        }
+    }
+
+    #[test]
+    fn a_delivery_that_is_sent_again_is_the_mission_that_bears_its_name_and_its_key() {
+        let hook = hook(ISSUES);
+        let sender = Sender { id: "msg_1".to_owned() };
+        let own = hook.mission_id(&sender);
+        for (mission_id, key, expected) in [
+            (own.as_str(), own.as_str(), true),
+            (&own, "somebody's", false),
+            ("somebody's", &own, false),
+            ("hook:issues:msg_2", "hook:issues:msg_2", false),
+        ] {
+            assert_eq!(hook.is_made_by(&sender, mission_id, key), expected, "{mission_id} {key}");
         }
     }
 

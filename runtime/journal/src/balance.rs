@@ -82,6 +82,11 @@ pub struct Movement {
 pub(crate) struct Moves(pub(crate) Vec<Movement>);
 
 impl Balance {
+    /// What both come to.
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self { spent: self.spent.saturating_add(other.spent), reserved: self.reserved.saturating_add(other.reserved) }
+    }
+
     pub(crate) fn moved(self, by: &Movement) -> Self {
         Self {
             spent: self.spent.saturating_add(by.spent),

@@ -311,10 +311,14 @@ fn optional(ns: Option<i128>) -> Option<Option<Timestamp>> {
 }
 
 impl Head {
-    /// Whether it is a fork, which has its session for itself: only a node gives all three names so, and a session that is merely called like one
-    /// is like any other.
+    /// Whether it is a fork, or a child of another mission, which has its session for itself: only a node gives all three names so, and a session
+    /// that is merely called like one is like any other.
     #[must_use]
     pub fn is_of_a_fork(&self) -> bool {
+        let is_child = || self.idempotency_key.dispatched_by(&self.mission_id).is_some();
+        if self.session == SessionId::of_child(&self.mission_id) && is_child() {
+            return true;
+        }
         let key = self.idempotency_key.as_str().strip_prefix(FORK);
         key == Some(self.mission_id.as_str()) && self.session == SessionId::of_fork(&self.mission_id)
     }

@@ -20,6 +20,7 @@ mod cursor;
 mod error;
 mod examine;
 mod feed;
+mod fleet;
 mod frame;
 mod head;
 mod journal;
@@ -48,11 +49,13 @@ pub use catalog::{Catalog, Session};
 pub use error::{OpenError, ReadError, WriteError};
 pub use examine::{Claim, Examined, claim, examine, is_in_use, peek};
 pub use feed::FeedEntry;
+pub use fleet::{AdoptError, Adopted, Fleet, OwnedKeys, Owner, Peer, ShareNo};
 pub use frame::FrameError;
 pub use head::Head;
 pub use journal::{Journal, Receipt, Stepper};
 pub use log::{
-    AdmitError, Admitted, Beginning, Decision, EmbeddedLog, Failure, Keys, Known, Lease, Log, MemoryLog, Twin, Undo,
+    AdmitError, Admitted, Beginning, Decision, EmbeddedLog, Failure, Keys, Known, Lease, Log, MemoryFleet, MemoryLog,
+    Twin, Undo,
 };
 pub use open::{Opened, Options};
 pub use pin::Pinned;

@@ -29,6 +29,7 @@ use crate::balance::{Account, Balance};
 use crate::catalog::Session;
 use crate::error::{ReadError, WriteError};
 use crate::feed::FeedEntry;
+use crate::fleet::Fleet;
 use crate::head::Head;
 use crate::journal::Receipt;
 use crate::pin::Pinned;
@@ -38,7 +39,7 @@ use crate::schedule::{Kept, ScheduleChange};
 use crate::snapshot::{Copied, SnapshotError};
 
 pub use embedded::EmbeddedLog;
-pub use memory::MemoryLog;
+pub use memory::{MemoryFleet, MemoryLog};
 
 /// By what a dispatched mission may be known already.
 #[derive(Debug, Clone, Copy)]
@@ -420,6 +421,11 @@ pub trait Log: Debug + Send + Sync {
     /// Whether what keeps it cannot be reached at this moment: what is handed over waits, and so does whoever reads.
     fn is_away(&self) -> bool {
         false
+    }
+
+    /// Others that write the same store, where it is one of many.
+    fn fleet(&self) -> Option<&dyn Fleet> {
+        None
     }
 
     /// Whether it is time to refuse new missions, so that those that are running find room.

@@ -5,13 +5,18 @@
 //! database is not used: no locks of its own making, no notifications, nothing that skips rows; what is written is checked by the token
 //! of whoever holds the store, in the same transaction. `docs/JOURNAL.md` has the tables and what is promised.
 //!
-//! One node holds a store at a time ([`StoreError::InUse`]): what admission must look up by name is in its memory, as with the file.
-//! That no name is there twice holds whoever writes: the tables know it, too.
+//! A store has shares, and each is held by one node at a time: what admission must look up by name is in its memory, as with the file.
+//! That no name is there twice holds whoever writes: it is claimed before it is admitted ([`crate::Fleet`]), and the tables know it, too.
 //!
 //! A thread of its own runs all of it, so that neither reading nor handing over needs a runtime of the caller's.
 
+mod adopt;
 mod books;
+mod certain;
+mod claims;
 mod copy;
+mod fleet;
+mod held;
 mod hold;
 mod link;
 mod log;
@@ -35,18 +40,23 @@ use sortie_contract::MissionNo;
 use sortie_measure::Seconds;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
 use tokio_postgres::Row;
 
 use self::books::Books;
+use self::certain::{Certain, Moment};
+use self::claims::{Claimer, Wanted};
+use self::held::{Holding, spans};
 use self::hold::{Held, Holder};
 use self::link::{Dial, Link, Param};
 use self::read::{Reader, wait};
-use self::scribe::Scribe;
+use self::scribe::{Order, Scribe};
 use self::script::Known;
 use crate::append::Change;
 use crate::balance;
 use crate::catalog::Catalog;
 use crate::error::{ReadError, WriteError};
+use crate::fleet::ShareNo;
 use crate::head::Head;
 use crate::journal::Receipt;
 use crate::log::index::{Index, Leases};
@@ -60,8 +70,14 @@ use crate::writer::{Message, Waker};
 pub use self::schema::Migrated;
 pub use self::trouble::StoreError;
 
-/// How long a store is held without a sign of life of its holder.
+/// How long a share is held without a sign of life of its holder.
 pub const LEASE: Duration = Duration::from_secs(10);
+
+/// Orders to the scribe that may wait: whoever gives one waits for its place.
+const ORDERS_MAX: usize = 64;
+
+/// Claims that may wait; more are refused as overload.
+const CLAIMS_MAX: usize = 16_384;
 
 /// No opening gives more leases of missions than this.
 const LEASES_LOG2: u32 = 32;
@@ -131,18 +147,22 @@ impl std::fmt::Debug for Store {
     }
 }
 
-/// A store that this process holds, before it is read.
+/// A share of a store that this process holds, before it is read. Until it is, or is dropped, it gives signs of life.
 #[derive(Debug)]
 pub struct Claimed {
     dial: Dial,
-    hand: Hand,
     holder: Holder,
     held: Held,
+    /// With what it had adopted.
+    shares: Vec<ShareNo>,
+    certain: Certain,
+    keeper: Keeper,
+    hand: Hand,
     options: (usize, usize),
 }
 
 impl Claimed {
-    /// Takes the store for this process. Blocks.
+    /// Takes a share of the store for this process: the one that its node had, else one that was given back, else a new one. Blocks.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was taken.
@@ -161,18 +181,40 @@ impl Claimed {
             lease: store.lease,
         };
         let (over, who) = (dial.clone(), holder.clone());
-        let held = hand.wait(async move {
+        let (sent, held, shares) = hand.wait(async move {
             let client = link::connect(&over).await?;
             schema::check(&client).await?;
-            hold::claim(&client, &who).await
+            let sent = Moment::now();
+            let (held, shares) = hold::claim(&client, &who).await?;
+            Ok((sent, held, shares))
         })?;
-        Ok(Self { dial, hand, holder, held, options: (store.queue_appends_max, store.queue_bytes_max) })
+        let certain = Certain::since(sent, holder.lease);
+        let keeping = hold::keep(dial.clone(), held, holder.lease, certain.clone());
+        let keeper = Keeper(hand.runtime.spawn(keeping).abort_handle());
+        let options = (store.queue_appends_max, store.queue_bytes_max);
+        Ok(Self { dial, holder, held, shares, certain, keeper, hand, options })
+    }
+
+    /// Which share it is.
+    #[must_use]
+    pub fn share(&self) -> ShareNo {
+        self.held.share
     }
 
     /// How many commits there had been.
     #[must_use]
     pub fn commits(&self) -> u64 {
         self.held.commits
+    }
+}
+
+/// Gives signs of life until it is dropped.
+#[derive(Debug)]
+struct Keeper(AbortHandle);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -183,10 +225,18 @@ impl Claimed {
 #[derive(Debug)]
 pub struct PostgresLog {
     reader: Reader,
+    holding: Arc<Holding>,
+    claims: mpsc::Sender<Wanted>,
+    orders: mpsc::Sender<Order>,
+    card: Arc<Mutex<String>>,
+    gives_back: Arc<AtomicBool>,
+    certain: Certain,
     index: Mutex<Index>,
     leases: Leases,
     /// Missions that have no readable head. Locked alone.
     headless: Mutex<BTreeSet<MissionNo>>,
+    /// Those of them whose names are to be given up. Locked alone.
+    nameless: Arc<Mutex<Vec<u64>>>,
     queue: mpsc::UnboundedSender<Message>,
     load: Arc<Load>,
     failed: watch::Receiver<Option<WriteError>>,
@@ -208,24 +258,32 @@ impl PostgresLog {
     /// # Errors
     /// [`ReadError`] where the tables cannot be read. A head that cannot is [`crate::Log::headless`].
     pub fn new(claimed: Claimed, mut visit: impl FnMut(MissionNo, Head)) -> Result<Self, ReadError> {
-        let Claimed { dial, hand, holder, held, options: (appends_max, bytes_max) } = claimed;
+        let Claimed { dial, holder, held, shares, certain, keeper, hand, options: (appends_max, bytes_max) } = claimed;
         let closing = Arc::new(AtomicBool::new(false));
         let reader = Reader::new(hand.runtime.clone(), dial.clone(), Arc::clone(&closing));
+        let Held { share, token, commits, position, last_no } = held;
+        let mine = [hold::no(share)];
         let (mut catalog, mut headless) = (Catalog::default(), BTreeSet::new());
-        reader.pages(HEADS, -1_i64, |row| {
-            let mission = log::number(row, 0);
-            let head = Head::decode(mission, row.get(1));
-            match there(head.map_err(|source| ReadError::Row { table: "head", key: mission, source }))? {
-                Some(head) => {
-                    catalog.insert(MissionNo(mission), &head);
-                    visit(MissionNo(mission), head);
+        // Where what people did goes on.
+        let mut last_action = shares.last().map_or(0, |greatest| greatest.floor());
+        for span in spans(&shares) {
+            reader.pages(log::HEADS_UP, span.after, &[span.before], |row| {
+                let mission = log::number(row, 0);
+                let head = Head::decode(mission, row.get(1));
+                match there(head.map_err(|source| ReadError::Row { table: "head", key: mission, source }))? {
+                    Some(head) => {
+                        catalog.insert(MissionNo(mission), &head);
+                        visit(MissionNo(mission), head);
+                    }
+                    None => headless.extend([MissionNo(mission)]),
                 }
-                None => headless.extend([MissionNo(mission)]),
-            }
-            Ok(ControlFlow::Continue(row.get(0)))
-        })?;
+                Ok(ControlFlow::Continue(row.get(0)))
+            })?;
+            let last = reader.rows(LAST_ACTION, vec![Box::new(span.after), Box::new(span.before)])?;
+            last_action = last_action.max(last.first().map_or(0, |row| log::number(row, 0)));
+        }
         let mut schedules = FxHashMap::default();
-        reader.pages(log::SCHEDULES_UP, Vec::new(), |row| {
+        reader.pages(log::SCHEDULES_UP, Vec::new(), &mine, |row| {
             let key = row.get::<_, Vec<u8>>(0);
             let id = log::text(&key);
             if let Some(position) = row.get::<_, Option<&[u8]>>(2)
@@ -236,27 +294,39 @@ impl PostgresLog {
             Ok(ControlFlow::Continue(key))
         })?;
         let mut books = Vec::new();
-        reader.pages(log::BALANCES_UP, Vec::new(), |row| {
+        reader.pages(log::BALANCES_UP, Vec::new(), &mine, |row| {
             let mut key = row.get::<_, Vec<u8>>(0);
             books.extend(balance::row(&log::text(&key), row.get(1)).map(|(account, balance)| (account.key(), balance)));
             key.push(0);
             Ok(ControlFlow::Continue(key))
         })?;
-        let last_action = reader.rows(LAST_ACTION, Vec::new())?.first().map_or(0, |row| log::number(row, 0));
-        let Held { token, commits, position, last_no } = held;
         let meta = Meta { commits, position, last_no, ..Meta::NEW };
-        let nameless = headless.iter().map(|no| no.0).collect();
-        let known = Known { meta, last_action, books: Books::new(books.into_iter()), nameless };
+        let nameless = Arc::new(Mutex::new(headless.iter().map(|no| no.0).collect()));
+        let books = Books::new(books.into_iter());
+        let holding = Arc::new(Holding::new(share, &shares));
+        let known = Known { share, shares, meta, last_action, books, nameless: Arc::clone(&nameless) };
         let index = Mutex::new(Index { catalog, last_no, schedules });
         #[expect(clippy::disallowed_methods, reason = "the load bounds it: each message has a place there")]
         let (queue, messages) = mpsc::unbounded_channel();
         let (failed_sender, failed) = watch::channel(None);
         let (durable_sender, durable) = watch::channel(position);
         let (away, times) = (Arc::new(AtomicBool::new(false)), Seconds::quick());
+        let (orders, ordered) = mpsc::channel(ORDERS_MAX);
+        let (claims, claimed) = mpsc::channel(CLAIMS_MAX);
+        let claimer = Claimer::new(dial.clone(), holder.opening.clone(), Arc::clone(&holding));
+        hand.runtime.spawn(claimer.run(claimed));
+        let (card, gives_back) = (Arc::<Mutex<String>>::default(), Arc::new(AtomicBool::new(false)));
+        // From here on the scribe gives signs of life.
+        drop(keeper);
         let scribe = Scribe {
             dial: dial.clone(),
             link: None,
             holder,
+            share,
+            orders: ordered,
+            card: Arc::clone(&card),
+            gives_back: Arc::clone(&gives_back),
+            certain: certain.clone(),
             token,
             known,
             tails: Tails::default(),
@@ -276,9 +346,16 @@ impl PostgresLog {
         });
         Ok(Self {
             reader,
+            holding,
+            claims,
+            orders,
+            card,
+            gives_back,
+            certain,
             index,
-            leases: Leases::after(u64::try_from(token).unwrap_or(0) << LEASES_LOG2),
+            leases: Leases::after(first_lease(token)),
             headless: Mutex::new(headless),
+            nameless,
             queue,
             load: Load::new(appends_max, bytes_max),
             failed,
@@ -344,8 +421,12 @@ impl Drop for PostgresLog {
     }
 }
 
-const HEADS: &str = "SELECT mission, row FROM sortie_heads WHERE mission > $1 ORDER BY mission LIMIT $2";
-const LAST_ACTION: &str = "SELECT coalesce(max(no), 0) FROM sortie_actions";
+const LAST_ACTION: &str = "SELECT coalesce(max(no), 0) FROM sortie_actions WHERE no > $1 AND no < $2";
+
+/// What all leases of missions are behind that are given under this token.
+fn first_lease(token: i64) -> u64 {
+    u64::try_from(token).unwrap_or(0) << LEASES_LOG2
+}
 
 /// The thread that runs all of it. It ends when this is dropped, and everything on it with it.
 #[derive(Debug)]

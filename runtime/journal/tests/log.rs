@@ -4,7 +4,7 @@
 
 mod log_suite;
 
-use log_suite::{agrees_with_the_model, laws};
+use log_suite::{agrees_with_the_model, fleet, laws};
 use sortie_contract::MissionNo;
 use sortie_journal::sim::SimDisk;
 use sortie_journal::{Admitted, EmbeddedLog, Journal, Log, MemoryLog, Options};
@@ -26,6 +26,14 @@ fn the_embedded_log_obeys_the_laws() {
 #[test]
 fn the_log_in_memory_obeys_the_laws() {
     laws(&memory);
+}
+
+#[test]
+fn logs_in_memory_of_one_store_obey_the_laws() {
+    fleet::laws(&|| Box::new(fleet::Memory::new()));
+    for seed in 0..40 {
+        fleet::history(&fleet::Memory::new(), (3, true), seed, 120);
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The log in a database passes the suite that every log must pass, also where connections break, commits are unheard and transactions
-//! are refused; and it belongs to one node at a time.
+//! are refused.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
@@ -7,6 +7,7 @@ mod log_suite;
 mod postgres_kit {
     pub(crate) mod proxy;
     pub(crate) mod server;
+    mod shares;
 }
 
 use std::cell::Cell;
@@ -17,7 +18,7 @@ use postgres_kit::proxy::{Fault, Proxy};
 use postgres_kit::server::Server;
 use sortie_contract::MissionNo;
 use sortie_journal::{
-    ACTIONS_MAX, AdmitError, Admitted, Append, Claimed, Head, Log, MemoryLog, PostgresLog, Store, StoreError,
+    ACTIONS_MAX, AdmitError, Admitted, Append, Claimed, Head, Log, MemoryLog, PostgresLog, ShareNo, Store, StoreError,
     WriteError,
 };
 
@@ -108,54 +109,37 @@ fn tables_are_made_once_whoever_makes_them_and_only_those_of_this_version_are_us
     server.sql(&name, "UPDATE sortie_schema SET version = version + 1");
     assert!(matches!(Claimed::new(&store), Err(StoreError::Newer { .. })));
     assert!(matches!(store.migrate(), Err(StoreError::Newer { .. })), "never backward");
-    server.sql(&name, "UPDATE sortie_schema SET version = version - 1; UPDATE sortie_store SET format = 9999");
+    server.sql(&name, "UPDATE sortie_schema SET version = version - 1; UPDATE sortie_shares SET format = 9999");
     let refused = Claimed::new(&store).unwrap_err();
     assert!(matches!(refused, StoreError::NewerFormat { found: 9_999, .. }), "{refused}");
 }
 
 #[test]
-fn a_store_is_one_nodes_at_a_time() {
+fn a_share_is_one_openings_at_a_time() {
     let Some(server) = Server::start() else { return };
     let url = made(&server, "one");
+    let share = |log: &PostgresLog| log.fleet().unwrap().share();
     let first = open(&url, "node-1");
     plain(1).to(&first);
-    let refused = Claimed::new(&Store::at(&url, "node-2", "second")).unwrap_err();
-    assert!(matches!(&refused, StoreError::InUse { name, .. } if name == "node-1"), "{refused}");
+    let other = open(&url, "node-2");
+    assert_eq!((share(&first), share(&other)), (ShareNo(0), ShareNo(1)), "another node has one of its own");
     // The next process of the same node has no need to wait: it knows that the one before is gone. Was it not, it is fenced.
     let next = open(&url, "node-1");
-    assert_eq!(plain(2).to(&next).1, Some(MissionNo(2)));
+    assert_eq!((share(&next), plain(2).to(&next).1), (ShareNo(0), Some(MissionNo(2))));
     // What nothing else stands in the way of.
     let fenced = first.act("late".to_owned()).unwrap().wait().unwrap_err();
-    assert!(fenced.to_string().contains("another node has taken the store"), "{fenced}");
+    assert!(fenced.to_string().contains("another node has adopted"), "{fenced}");
     assert_eq!(first.poisoned(), Some(fenced));
     assert_eq!(next.actions(None, 9).unwrap(), [], "nothing of it is there");
     assert_eq!(plain(3).to(&next).1, Some(MissionNo(3)), "and the other goes on");
     next.close().unwrap();
-    // Given back, it is anybody's.
-    open(&url, "node-2").close().unwrap();
-}
-
-#[test]
-fn a_node_that_was_cut_off_for_longer_than_its_lease_is_fenced() {
-    let Some(server) = Server::start() else { return };
-    let (url, proxy) = (made(&server, "lease"), Proxy::before(server.port(), 1, 0));
-    let short = |url: &str, node: &str| Store { lease: Duration::from_secs(1), ..Store::at(url, node, node) };
-    let first = PostgresLog::new(Claimed::new(&short(&proxy.url("lease"), "node-1")).unwrap(), |_, _| ()).unwrap();
-    plain(1).to(&first);
-    proxy.darken(true);
-    let (_, Admitted::Accepted { receipt, .. }) = plain(2).ask(&first, true) else { panic!("it knows of nothing yet") };
-    let second = loop {
-        match Claimed::new(&short(&url, "node-2")) {
-            Err(StoreError::InUse { .. }) => std::thread::sleep(Duration::from_millis(50)),
-            claimed => break PostgresLog::new(claimed.unwrap(), |_, _| ()).unwrap(),
-        }
-    };
-    assert_eq!(plain(2).to(&second).1, Some(MissionNo(2)), "what the first handed over is not there");
-    proxy.darken(false);
-    assert!(receipt.wait().is_err());
-    assert!(first.append(Append::new(MissionNo(1), 1, &[])).is_err() && first.poisoned().is_some());
-    assert_eq!(second.read_all(MissionNo(2), 0).unwrap().len(), 1);
-    assert_eq!(plain(3).to(&second).1, Some(MissionNo(3)), "the second is none the worse for it");
+    assert_eq!(share(&open(&url, "node-3")), ShareNo(2), "closed, it is kept for its node");
+    let again = open(&url, "node-1");
+    assert_eq!(share(&again), ShareNo(0));
+    again.fleet().unwrap().give_back();
+    again.close().unwrap();
+    let fresh = open(&url, "node-4");
+    assert_eq!((share(&fresh), plain(4).to(&fresh).1), (ShareNo(0), Some(MissionNo(4))), "given back, it is anybody's");
 }
 
 #[test]
@@ -200,7 +184,7 @@ fn what_the_database_refuses_for_the_moment_is_done_again() {
              IF random() < 0.05 THEN RAISE EXCEPTION 'no room' USING ERRCODE = '53100'; END IF;
              RETURN NEW;
          END $$;
-         CREATE TRIGGER early BEFORE UPDATE ON sortie_store FOR EACH ROW EXECUTE FUNCTION collide();
+         CREATE TRIGGER early BEFORE UPDATE ON sortie_shares FOR EACH ROW EXECUTE FUNCTION collide();
          CREATE CONSTRAINT TRIGGER late AFTER INSERT OR UPDATE ON sortie_heads DEFERRABLE INITIALLY DEFERRED
              FOR EACH ROW EXECUTE FUNCTION collide();",
     );
@@ -285,7 +269,7 @@ fn a_mistake_ends_the_log_and_nothing_of_it_is_there() {
     let error = receipt.wait().unwrap_err();
     assert!(matches!(error, WriteError::Poisoned { .. }) && error.to_string().contains("unique"), "{error}");
     assert_eq!(server.sql(name, "SELECT count(*) FROM sortie_frames WHERE mission = 2"), "0", "all or nothing");
-    assert_eq!(server.sql(name, "SELECT commits FROM sortie_store"), "1");
+    assert_eq!(server.sql(name, "SELECT commits FROM sortie_shares"), "1");
 }
 
 #[test]

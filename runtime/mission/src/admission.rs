@@ -41,6 +41,7 @@ use sortie_contract::record::Accepted;
 use sortie_contract::tool::ToolInfo;
 
 pub use needs::{too_little, unknown_models, unmet, unusable};
+pub(crate) use plugin::choose;
 pub use receiver::WayOut;
 pub use rules::{Admission, Ceilings, Denial, NodeRules, admit};
 
@@ -94,7 +95,7 @@ impl Examination {
         let plugin = if wrong.leaves_plugin_open() {
             None
         } else {
-            let chosen = plugin::choose(envelope, asked.plugins_by, asked.installed);
+            let chosen = choose(envelope, asked.plugins_by, asked.installed);
             chosen.map_err(|mistake| wrong.add([mistake])).ok()
         };
         Ok(Self { admission, plugin, wrong })

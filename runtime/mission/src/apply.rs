@@ -15,6 +15,7 @@ use sortie_contract::id::CallNo;
 use sortie_contract::outcome::Status;
 use sortie_contract::record::{Accepted, HostQuestion, Record, Stamped};
 use sortie_contract::request::{Decision, NOBODY, RequestKind};
+use sortie_contract::tool::MISSION;
 
 use crate::gate::Compiled;
 use crate::outputs::Outputs;
@@ -227,6 +228,7 @@ impl Mission {
                 let given_up = self.withdraws(outcome);
                 self.requests.apply(RequestStep::CallOver { call: *call, given_up })?;
                 self.calls.apply(CallStep::Finished(*call))?;
+                self.outgoing.event(self.calls.is_of_child_over(*call));
                 self.runs.wake();
                 outcome.iter().for_each(|answer| self.artifacts.write(&answer.wrote));
                 Ok(())
@@ -322,13 +324,18 @@ impl Mission {
                 Ok(())
             }
             Record::CallStarted { call, tool, arguments, digest, repeat, reserved }
-            | Record::CallHeld { call, tool, arguments, digest, repeat, reserved } => self.begun(InFlight {
-                tool: Some(tool.clone()),
-                repeat: *repeat,
-                reserved: *reserved,
-                held: matches!(record, Record::CallHeld { .. }),
-                ..InFlight::begun(*call, at, arguments, *digest)
-            }),
+            | Record::CallHeld { call, tool, arguments, digest, repeat, reserved } => {
+                let held = matches!(record, Record::CallHeld { .. });
+                self.begun(InFlight {
+                    tool: Some(tool.clone()),
+                    repeat: *repeat,
+                    reserved: *reserved,
+                    held,
+                    ..InFlight::begun(*call, at, arguments, *digest)
+                })?;
+                self.outgoing.event(!held && tool.as_str() == MISSION);
+                Ok(())
+            }
             Record::Asked { call, question } => {
                 self.begun(InFlight::begun(*call, at, question, Digest::of(question.as_bytes())))
             }

@@ -14,7 +14,7 @@ use core::fmt;
 use jiff::Timestamp;
 use sortie_contract::envelope::{Budget, EffectiveBudget};
 use sortie_contract::money::{MicroUsd, Spend};
-use sortie_contract::tool::ToolName;
+use sortie_contract::tool::{MISSION, ToolName};
 
 use crate::admission::Ceilings;
 
@@ -43,6 +43,12 @@ impl Booking {
     /// It is over: what was set aside becomes what it did cost.
     pub(crate) fn settle(tool: &ToolName, since: Timestamp, let_go: Spend, spent: Spend) -> Self {
         Self { tool: tool.clone(), set_aside: Spend::NOTHING, let_go, spent, since }
+    }
+
+    /// Whether it is a child's share: what that does spend is booked by the child as well.
+    #[must_use]
+    pub fn is_share(&self) -> bool {
+        self.tool.as_str() == MISSION
     }
 
     /// Whether nothing moves.
@@ -131,6 +137,22 @@ impl Short {
     }
 }
 
+impl Short {
+    /// Of what a mission has left for a child, in words.
+    pub(crate) fn of_share(self) -> String {
+        match self {
+            Self::Calls { max, booked } => format!(
+                "/budget/max_llm_calls: the share goes beyond what is left: of the mission's {max} calls of models {booked} are used or \
+                 set aside"
+            ),
+            Self::Cost { wanted, max, booked } => format!(
+                "/budget/max_cost_usd: the share of {wanted} goes beyond what is left: of the mission's {max}, {booked} are spent or \
+                 set aside"
+            ),
+        }
+    }
+}
+
 impl Ledger {
     /// What was used so far, without what is only reserved.
     pub(crate) fn spent(&self) -> Spend {
@@ -188,6 +210,16 @@ pub(crate) fn effective(budget: &Budget, ceilings: &Ceilings) -> EffectiveBudget
         runtime_ms_max: budget.runtime_ms_max.map_or(ceilings.runtime_ms, |own| own.min(ceilings.runtime_ms)),
         llm_calls_max: lower(budget.llm_calls_max, ceilings.llm_calls),
         cost_max: lower(budget.cost_max, ceilings.cost),
+    }
+}
+
+/// The same, where a share of somebody else's is all that there is: what that does not name is nothing.
+pub(crate) fn within(limits: EffectiveBudget, share: Option<Spend>) -> EffectiveBudget {
+    let Some(share) = share else { return limits };
+    EffectiveBudget {
+        runtime_ms_max: limits.runtime_ms_max,
+        llm_calls_max: Some(limits.llm_calls_max.map_or(share.llm_calls, |max| max.min(share.llm_calls))),
+        cost_max: Some(limits.cost_max.map_or(share.cost, |max| max.min(share.cost))),
     }
 }
 

@@ -49,6 +49,11 @@ pub enum Handle<'a> {
     Tool(&'a ToolInfo),
     /// A model: no allowance is needed for it, but it may be forbidden, or held.
     Model,
+    /// A child: no allowance is needed to dispatch one, for it is allowed nothing that its parent is not; but it may be forbidden, or held.
+    Mission {
+        /// Why it cannot be dispatched, where that is known.
+        refused: Option<&'a CallError>,
+    },
     /// It was taken away since.
     Gone(&'a ToolName),
     /// Whoever has it is out, and has not said since the node started whether it still does.
@@ -179,6 +184,15 @@ pub enum Command<'a> {
         /// What it returned.
         outcome: Result<ToolAnswer, CallError>,
         /// What it did take, as its tool says; `None`: what was set aside for it, or nothing, where its arguments did not fit.
+        spent: Option<Spend>,
+    },
+    /// A child has ended, or came to nothing: whatever run there is by now, the call that dispatched it has its result.
+    ChildDone {
+        /// The call.
+        call: CallNo,
+        /// What came of it.
+        outcome: Result<ToolAnswer, CallError>,
+        /// What it did spend; `None`, where nobody knows.
         spent: Option<Spend>,
     },
     /// The node answered a host call that is no tool call.
@@ -324,6 +338,7 @@ impl Command<'_> {
             | Self::Halt
             | Self::Doubt(_)
             | Self::Accompany
+            | Self::ChildDone { .. }
             | Self::StopNode => None,
         }
     }

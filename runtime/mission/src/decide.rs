@@ -21,7 +21,7 @@ use sortie_contract::outcome::{Status, Verdict};
 use sortie_contract::plugin::LogLevel;
 use sortie_contract::record::{ArtifactSource, Record};
 use sortie_contract::request::RequestKind;
-use sortie_contract::tool::{ASK, CallError, MODEL, ToolInfo, ToolName};
+use sortie_contract::tool::{ASK, CallError, MISSION, MODEL, ToolInfo, ToolName};
 
 use crate::command::{Command, Conditions, Handle, Now, Refusal};
 use crate::finish::Cause;
@@ -81,6 +81,9 @@ impl Mission {
             (Phase::Active(_), Command::Withdraw { request, why }) => Ok(self.withdraw(request, why)),
             (Phase::Active(_), Command::Decide { request, decision, by, note, changed }) => {
                 self.decide_request(now, request, decision, by, note, changed)
+            }
+            (Phase::Active(_), Command::ChildDone { call, outcome, spent }) => {
+                self.child_done(now, call, outcome, spent)
             }
             (Phase::Queued, _) => Err(Refusal::NotRunning { status: Status::Queued }),
             (Phase::Active(active), command) => self.of_run(active, now, command),
@@ -180,6 +183,7 @@ impl Mission {
             Command::PluginEnded { ending, uncollected, .. } => self.end(Cause::Ended(&ending, &uncollected)),
             // `decide` has answered all of these.
             Command::CallDone { .. }
+            | Command::ChildDone { .. }
             | Command::Postpone { .. }
             | Command::Start { .. }
             | Command::Tick
@@ -214,10 +218,16 @@ impl Mission {
     }
 
     fn call(&self, now: Now, tool: Handle<'_>, arguments: String, digest: Digest, reserved: Spend) -> Vec<Record> {
-        let model = ToolInfo { idempotent: true, ..ToolInfo::undeclared(ToolName::new(MODEL)) };
-        let (tool, is_model) = match tool {
+        let unlisted = |name| ToolInfo { idempotent: true, ..ToolInfo::undeclared(ToolName::new(name)) };
+        let (model, child) = (unlisted(MODEL), unlisted(MISSION));
+        let (tool, is_unlisted) = match tool {
             Handle::Tool(tool) => (tool, false),
             Handle::Model => (&model, true),
+            Handle::Mission { refused: None } => (&child, true),
+            Handle::Mission { refused: Some(error) } => {
+                let (tool, error) = (child.name, error.clone());
+                return vec![self.numbered(|call| Record::CallRefused { call, tool, digest, error })];
+            }
             Handle::Gone(name) => {
                 let (tool, error) = (name.clone(), CallError::Denied(gone(name)));
                 return vec![self.numbered(|call| Record::CallRefused { call, tool, digest, error })];
@@ -229,8 +239,8 @@ impl Mission {
         };
         let name = tool.name.clone();
         let repeat = tool.repeat();
-        let gate = match is_model {
-            true => self.rules.of(&self.envelope.constraints).gate_of_model(tool),
+        let gate = match is_unlisted {
+            true => self.rules.of(&self.envelope.constraints).gate_of_unlisted(tool),
             false => self.gate(tool, &arguments),
         };
         if let Some(error) = self.refuse(now, gate, tool, &arguments, reserved) {
@@ -320,7 +330,7 @@ impl Mission {
     }
 
     fn suspend(&self, records: u32, until: Option<Timestamp>) -> Result<Record, Refusal> {
-        let is_due = until.is_some() || self.postponed_until().is_some();
+        let is_due = until.is_some() || self.postponed_until().is_some() || self.waits_for_children();
         let waits = self.calls.only_waits().is_ok() && (!self.requests.open().is_empty() || is_due);
         if waits && records == self.records { Ok(Record::Suspended { until }) } else { Err(Refusal::Busy) }
     }

@@ -173,8 +173,8 @@ impl Rules {
     /// Decides about a call of a model. No allowance is needed for one, whose budget says how often it is asked; but what is forbidden, or is
     /// to be approved, may be every call that there is (`*`), or `model`.
     #[must_use]
-    pub fn gate_of_model(&self, model: &ToolInfo) -> Gate<'_> {
-        let call = Call::new(model, "{}");
+    pub fn gate_of_unlisted(&self, unlisted: &ToolInfo) -> Gate<'_> {
+        let call = Call::new(unlisted, "{}");
         match (barring(&self.forbidden, &call), barring(&self.approval, &call)) {
             (Some(entry), _) => Gate::Forbidden(entry),
             (None, Some(entry)) => Gate::NeedsApproval(Approval::Required(entry)),
@@ -273,6 +273,18 @@ pub(crate) fn idle(entry: &str) -> Option<&'static str> {
 /// The name in an entry, without its scope; the whole entry, where it has none.
 pub(crate) fn name(entry: &str) -> &str {
     if pattern::is_scoped(entry) { pattern::name(entry) } else { entry }
+}
+
+/// Whether an entry of `allowed_tools` allows all that another one would, as far as their texts tell: it is the same, or names the same tools and
+/// has no scope. A `*` of the other can stand for anything, and is found only where a `*` of this one takes it in.
+pub(crate) fn covers(allowed: &str, other: &str) -> bool {
+    let ((own, own_scope), (name, scope)) = (split(allowed), split(other));
+    let is_same = own.eq_ignore_ascii_case(name) && own_scope == scope;
+    is_same || own_scope.is_empty() && matches(own, name)
+}
+
+fn split(entry: &str) -> (&str, &str) {
+    entry.split_at(name(entry).len())
 }
 
 /// Whether an approval entry names something that is known on this node: a class, or a tool.

@@ -21,6 +21,7 @@
 //! | `wider` | budgets of more than one mission: whose they are, when they are renewed, what they cover |
 //! | `payment` | whether a call is paid for, waits for that, or is asked about |
 //! | `spend` | what each record moves in the books, and what follows where a call was dearer, or broke off |
+//! | `child` | what a mission may give those that it dispatches |
 //! | `landing` | when a limit comes near, and what is kept behind it |
 //! | `hold` | until when a call is put off that its provider refuses for now |
 //! | `model` | what of a model's call is compared, and what is on record |
@@ -43,6 +44,7 @@
 //! | `why` | which records led to how it stands |
 //! | `delivery` | where what it sends stands, after each attempt and each act of an operator |
 //! | `queue` | whose turn it is |
+//! | `placement` | which of several nodes gets it |
 
 #![no_std]
 
@@ -54,6 +56,7 @@ pub mod admission;
 mod apply;
 mod budget;
 mod cadence;
+pub mod child;
 mod command;
 mod crashes;
 mod decide;
@@ -70,6 +73,7 @@ mod outputs;
 mod overview;
 mod part;
 mod payment;
+pub mod placement;
 mod quarantine;
 mod question;
 pub mod queue;

@@ -12,6 +12,7 @@ use sortie_contract::overview::{
     RequestLine, TEXT_BYTES_MAX,
 };
 use sortie_contract::record::Record;
+use sortie_contract::tool::MISSION;
 
 use crate::apply::goes_on;
 use crate::state::{Mission, OpenRequest, changes_standing};
@@ -38,7 +39,17 @@ impl Mission {
     /// that ended with their node. The run time alone writes no head.
     #[must_use]
     pub fn changes_head(&self, record: &Record) -> bool {
-        changes_lists(record) || (self.crashes() > 0 && goes_on(record)) || !self.bookings(record).is_empty()
+        let is_of_child = match record {
+            // It may be all that its mission, which is out of memory, waits for; and a share of nothing moves nothing.
+            Record::CallFinished { call, .. } => self.order_of_child(*call).is_some(),
+            // People are told of it.
+            Record::CallStarted { tool, .. } => tool.as_str() == MISSION,
+            _ => false,
+        };
+        is_of_child
+            || changes_lists(record)
+            || (self.crashes() > 0 && goes_on(record))
+            || !self.bookings(record).is_empty()
     }
 
     /// What lists show of it.

@@ -4,11 +4,13 @@
 //! - Where only what other calls have set aside stands in the way, the call waits for what they give back: quotes are the most that a call
 //!   can cost, and people are not woken for what comes back by itself.
 //! - Where the mission's own budget is spent, people are asked. Where one is that is wider than the mission, it is waited for.
+//! - A child's share is set aside now or not at all, and a child that has none left asks nobody: who gives it is its parent.
 //! - Nobody is asked for what is there: where a grant for another call, or landing, brings what a call needs, its request settles itself.
 //!
 //! What is left of a budget is [`crate::budget`]'s and [`crate::wider`]'s to say.
 
 use alloc::borrow::ToOwned as _;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -18,7 +20,7 @@ use sortie_contract::id::CallNo;
 use sortie_contract::money::Spend;
 use sortie_contract::record::{Closing, Record};
 use sortie_contract::request::{Decision, NOBODY, RequestKind, RequestNo};
-use sortie_contract::tool::ToolName;
+use sortie_contract::tool::{MISSION, ToolName};
 
 use crate::budget::{Booking, Fit, Ledger, Limits, Short, raised};
 use crate::command::Now;
@@ -100,6 +102,13 @@ impl Mission {
         if let Some(why) = self.barred(wanted) {
             return Payment::Never(why, None);
         }
+        if tool.as_str() == MISSION {
+            // What a child does take of a wider budget, its own calls take.
+            return match means.own.fit(means.payable, wanted) {
+                Fit::Now => Payment::Now,
+                Fit::SetAside(short) | Fit::Never(short) => Payment::Never(short.of_share(), None),
+            };
+        }
         // Nobody is asked for what cannot be granted.
         let wider = match means.wider.covers(now.wall, wanted) {
             Says::Never(why) => return Payment::Never(why, None),
@@ -119,6 +128,13 @@ impl Mission {
                     };
                     let why = "what is left of the budget is kept for landing: `land` sets it free".to_owned();
                     return Payment::Never(why, Some(limit));
+                }
+                // Its share is its parent's to give, and nobody else's.
+                Fit::Never(short) if self.envelope.child_of.is_some() => {
+                    return Payment::Never(
+                        format!("of its share of its parent's budget: {}", short.of_mission()),
+                        None,
+                    );
                 }
                 Fit::Never(short) => return Payment::Asks(beyond(tool, short)),
             },

@@ -116,16 +116,16 @@ impl Mission {
         self.requests.get(request)?.form.as_deref()
     }
 
-    /// Whether all that is being done for it waits for people: each call that is being made asks them something.
+    /// Whether all that is being done for it waits for others: each call that is being made asks people something, or waits for a child.
     #[must_use]
     pub fn waits_with_its_tools(&self) -> bool {
         self.calls_in_flight() > 0 && !self.is_busy()
     }
 
-    /// Whether a call is being made that may end without people: one whose tool asks them nothing.
+    /// Whether a call is being made that may end without people: one whose tool asks them nothing, and that waits for no child.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.calls.made().any(|flight| self.question_of(flight.call).is_none())
+        self.calls.made().any(|flight| !flight.is_child() && self.question_of(flight.call).is_none())
     }
 
     /// A question as people are told of it where it stands alone. That of a tool is anybody's words: who asks is said with it.

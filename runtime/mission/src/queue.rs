@@ -198,6 +198,17 @@ impl Queue {
         }
     }
 
+    /// From now on there is room for so many missions in each of these lanes, and for `running_max` in all. What runs goes on, also where it is
+    /// more than that.
+    pub fn make_room(&mut self, lanes: &[(LaneId, usize)], running_max: usize) {
+        self.running_max = running_max;
+        for lane in &mut self.lanes {
+            if let Some((_, concurrency)) = lanes.iter().find(|(id, _)| *id == lane.id) {
+                lane.concurrency = *concurrency;
+            }
+        }
+    }
+
     /// Lets a mission wait. One that waits or runs already is left as it is.
     pub fn push(&mut self, mission: &Waiting) {
         let &Waiting { no, ref session, ref lane, start_at, end_at, suspicion } = mission;

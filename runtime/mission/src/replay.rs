@@ -20,7 +20,7 @@ use sortie_contract::limit;
 use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::{Crash, LogLevel};
 use sortie_contract::record::{ArtifactSource, HostQuestion, Record, Stamped};
-use sortie_contract::tool::{ASK, CallError, ToolAnswer, ToolInfo, ToolName};
+use sortie_contract::tool::{ASK, CallError, MISSION, ToolAnswer, ToolInfo, ToolName};
 
 pub use crate::apply::host_call;
 use crate::decide::note;
@@ -85,6 +85,13 @@ pub enum Asked<'a> {
         /// Its name.
         name: &'a str,
     },
+    /// To read what a child left.
+    GetOf {
+        /// The child.
+        mission: &'a str,
+        /// What it is called there.
+        name: &'a str,
+    },
     /// To store an artifact.
     Put {
         /// Its name.
@@ -127,6 +134,11 @@ pub enum Recorded {
         /// What came back.
         outcome: Option<Result<ToolAnswer, CallError>>,
     },
+    /// A child that was not dispatched.
+    Refused {
+        /// Why.
+        error: CallError,
+    },
     /// What the node said.
     Answer {
         /// JSON text.
@@ -163,6 +175,7 @@ impl Asked<'_> {
     pub fn about(&self) -> String {
         let about = match self {
             Self::Get { name } => (*name).to_owned(),
+            Self::GetOf { mission, name } => format!("{name} of the mission {mission}"),
             Self::Put { name, media_type, contents: Contents::Memory(digest) } => {
                 format!("{name} ({media_type}, {digest})")
             }
@@ -290,6 +303,12 @@ impl Replay {
                 Record::CallStarted { call, tool, digest, .. } | Record::CallHeld { call, tool, digest, .. },
                 Asked::Call { tool: wanted, arguments },
             ) => when(tool == wanted && *digest == Digest::of(arguments.as_bytes()), made(call)),
+            (Record::CallRefused { tool, digest, error, .. }, Asked::Call { tool: wanted, arguments })
+                if tool.as_str() == MISSION =>
+            {
+                let same = tool == wanted && *digest == Digest::of(arguments.as_bytes());
+                when(same, Recorded::Refused { error: error.clone() })
+            }
             (Record::CallRefused { call, tool, digest, error }, Asked::Call { tool: wanted, arguments }) => when(
                 tool == wanted && *digest == Digest::of(arguments.as_bytes()),
                 Recorded::Call { call: *call, outcome: Some(Err(error.clone())) },
@@ -343,6 +362,7 @@ fn answers(question: HostQuestion, about: &str, answer: &str, asked: Asked<'_>) 
         (HostQuestion::ArtifactGet, Asked::Get { .. }) | (HostQuestion::ArtifactPut, Asked::Put { .. }) => {
             about.is_empty() || about == asked.about()
         }
+        (HostQuestion::ArtifactGet, Asked::GetOf { .. }) => about == asked.about(),
         // Which they were is on record since one could be forked.
         (HostQuestion::WaitAny, Asked::WaitAny { .. }) => about.is_empty() || about == asked.about(),
         (question, Asked::Question(wanted)) => question == wanted,
@@ -401,7 +421,7 @@ impl fmt::Display for Asked<'_> {
             Self::Log { text, .. } => write!(f, "the log line {}", quote(text)),
             Self::Judge { criterion, verdict, .. } => write!(f, "criterion {criterion} judged {verdict:?}"),
             Self::After { ms } => write!(f, "a timer of {ms} ms"),
-            Self::Get { .. } => write!(f, "reading an artifact {}", quote(&self.about())),
+            Self::Get { .. } | Self::GetOf { .. } => write!(f, "reading an artifact {}", quote(&self.about())),
             Self::Put { .. } => {
                 write!(f, "storing the artifact {}", limit::clip(&self.about(), limit::QUOTE_BYTES_MAX))
             }

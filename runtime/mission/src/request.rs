@@ -18,7 +18,7 @@ use sortie_contract::limit;
 use sortie_contract::money::Spend;
 use sortie_contract::record::Record;
 use sortie_contract::request::{Decision, NOBODY, RequestKind, RequestNo};
-use sortie_contract::tool::{ASK, CallError, MODEL, ToolAnswer, ToolInfo, ToolName};
+use sortie_contract::tool::{ASK, CallError, MISSION, MODEL, ToolAnswer, ToolInfo, ToolName};
 
 use crate::budget::{Fit, Limits, Short, raised};
 use crate::command::{Changed, Handle, Now, Refusal};
@@ -132,14 +132,16 @@ impl Mission {
     /// is, whichever entry asks for it. Whoever changes arguments has seen them.
     fn amend(&self, flight: &InFlight, arguments: &str, terms: Option<Changed<'_>>) -> Result<InFlight, Refusal> {
         let Some(Changed { tool, quote }) = terms else {
-            return Err(Refusal::NotAmendable { why: "the call of a model is approved as it is, or denied" });
+            return Err(Refusal::NotAmendable {
+                why: "the call of a model, or the dispatch of a mission, is approved as it is, or denied",
+            });
         };
         let why = match tool {
             Handle::Tool(tool) if Some(&tool.name) == flight.tool.as_ref() => {
                 let too_long = || limits_of_form(arguments);
                 denied(self.gate(tool, arguments), tool).or_else(too_long)
             }
-            Handle::Tool(_) | Handle::Model => Some("it is a call of another tool".to_owned()),
+            Handle::Tool(_) | Handle::Model | Handle::Mission { .. } => Some("it is a call of another tool".to_owned()),
             Handle::Gone(name) => Some(gone(name)),
             Handle::Away { tool, why } => Some(away(tool, why)),
         };
@@ -153,7 +155,7 @@ impl Mission {
     #[must_use]
     pub fn amendable(&self, request: RequestNo) -> Option<&ToolName> {
         let open = self.requests.get(request).filter(|open| open.kind == RequestKind::Approval)?;
-        self.calls.flight(open.call).ok()?.tool.as_ref().filter(|tool| tool.as_str() != MODEL)
+        self.calls.flight(open.call).ok()?.tool.as_ref().filter(|tool| ![MODEL, MISSION].contains(&tool.as_str()))
     }
 
     /// The arguments that a call is made with, where whoever approved it changed what its plugin wanted: JSON text.

@@ -15,7 +15,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use sortie_contract::id::CallNo;
+use sortie_contract::id::{CallNo, MissionId};
 use sortie_contract::limit;
 use sortie_contract::money::Spend;
 use sortie_contract::record::Record;
@@ -23,6 +23,7 @@ use sortie_contract::request::RequestKind;
 use sortie_contract::tool::{CallError, MODEL, Repeat, ToolAnswer, ToolInfo, ToolName};
 
 use crate::budget::Booking;
+use crate::child::of_another;
 use crate::command::{Command, Now, Refusal};
 use crate::part::books::Overbill;
 use crate::part::calls::InFlight;
@@ -129,6 +130,20 @@ impl Mission {
         Ok(records)
     }
 
+    /// A child has ended, or came to nothing.
+    pub(crate) fn child_done(
+        &self,
+        now: Now,
+        call: CallNo,
+        outcome: Result<ToolAnswer, CallError>,
+        spent: Option<Spend>,
+    ) -> Result<Vec<Record>, Refusal> {
+        if self.order_of_child(call).is_none() {
+            return Err(Refusal::UnknownCall { call });
+        }
+        self.call_done(call, outcome, spent, self.time_over(now))
+    }
+
     /// The calls that cost something and that people are asked about, or that wait for their payment, once one was dearer than it was
     /// quoted: nobody is asked for what cannot be granted. Where a call may have happened, people can still say what came of it.
     fn turned_down(&self, why: &str) -> Vec<Record> {
@@ -161,7 +176,12 @@ impl Mission {
         // One that has not begun has the calls of another mission: nobody here has seen what became of them.
         let is_in_memory = self.run().is_some() || self.runs.begun == 0;
         let of = self.forked_from().filter(|_| self.runs.begun == 0).map(|from| &from.mission_id);
-        let broke_off = || self.calls.made().filter(|flight| is_in_memory || flight.broke_off);
+        // A child goes on, whatever becomes of the run that waits for it.
+        let broke_off = || self.calls.made().filter(|flight| !flight.is_child() && (is_in_memory || flight.broke_off));
+        records.extend(
+            of.into_iter()
+                .flat_map(move |of| self.calls.open_children().map(move |flight| of_another_mission(of, flight))),
+        );
         // Their first attempts count as spent, whatever becomes of each.
         broke_off().filter_map(|flight| settled(flight, flight.reserved)).for_each(|booking| means.book(&booking));
         for flight in broke_off() {
@@ -228,6 +248,12 @@ fn no_more(tool: &ToolName, quoted: Spend, spent: Spend) -> String {
     format!(
         "a call of `{tool}` did cost {spent} and was quoted at {quoted}: this mission makes no further call that costs anything"
     )
+}
+
+/// What becomes in a fork of a call that waits for a child of the mission that it is of.
+fn of_another_mission(of: &MissionId, flight: &InFlight) -> Record {
+    let call = flight.call;
+    Record::CallFinished { call, outcome: Err(of_another(of, call)), spent: Spend::NOTHING }
 }
 
 /// What moves when a call is over that did cost so much.

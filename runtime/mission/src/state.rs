@@ -371,12 +371,13 @@ impl Mission {
     }
 
     /// Whether its run clock goes: while its plugin is in memory, and while it sleeps. Out of memory and waiting for people, for a
-    /// provider that refuses for now, or for a budget that is spent, it takes none.
+    /// provider that refuses for now, for a budget that is spent, or for its children, it takes none.
     #[must_use]
     pub fn takes_run_time(&self) -> bool {
         self.active().is_some_and(|active| match active.suspended {
             Some(Suspension { woken, .. }) => {
-                !woken && self.requests.open().is_empty() && self.calls.put_off().next().is_none()
+                let waits = self.calls.put_off().next().is_some() || self.waits_for_children();
+                !woken && self.requests.open().is_empty() && !waits
             }
             None => true,
         })
@@ -505,7 +506,10 @@ impl Mission {
     #[must_use]
     pub fn grantable(&self, tools: &[ToolInfo]) -> Vec<ToolName> {
         let rules = self.rules.of(&self.envelope.constraints);
-        tools.iter().filter(|tool| rules.may_grant(tool)).map(|tool| tool.name.clone()).collect()
+        // A child is handed nothing that its parent was not.
+        let of = self.envelope.child_of.as_ref();
+        let is_parents = |tool: &ToolInfo| of.is_none_or(|of| of.tools.contains(&tool.name));
+        tools.iter().filter(|tool| is_parents(tool) && rules.may_grant(tool)).map(|tool| tool.name.clone()).collect()
     }
 
     /// Which bytes of a file of the workspace may become an artifact: any, where its constraints let it read that file without asking;

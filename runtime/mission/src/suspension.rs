@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 
 use crate::state::Mission;
 
-/// How long a plugin that waits for people, for a provider that refuses for now, or for a late hour, stays in memory: long enough for an answer that comes at once,
+/// How long a plugin that waits for people, for a provider that refuses for now, for other missions, or for a late hour, stays in memory: long enough for an answer that comes at once,
 /// too short to fill the memory with those that wait.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -55,7 +55,7 @@ impl Mission {
     /// Whether a run of this mission is to leave memory, whose plugin is `idle`.
     #[must_use]
     pub fn leaves(&self, idle: &Idle) -> Leave {
-        let asks = !self.open_requests().is_empty() || self.postponed_until().is_some();
+        let asks = !self.open_requests().is_empty() || self.postponed_until().is_some() || self.waits_for_children();
         let waits_for_nothing_else = self.calls.only_waits().is_ok() && (asks || idle.timer.is_some());
         let enough = if asks { GRACE } else { NAP };
         let soon = |left: &SignedDuration| left.unsigned_abs() <= if left.is_negative() { GRACE } else { SOON };

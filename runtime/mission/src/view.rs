@@ -20,6 +20,7 @@ use sortie_contract::outcome::Status;
 use sortie_contract::overview::RequestLine;
 use sortie_contract::record::{Accepted, Closing, Record, Stamped};
 use sortie_contract::request::{Decision, RequestKind, RequestNo};
+use sortie_contract::tool::MISSION;
 use url::Url;
 
 use crate::cadence;
@@ -46,6 +47,7 @@ impl Mission {
         let envelope = &self.envelope;
         Some(Event {
             mission_id: envelope.mission_id.to_string(),
+            parent_id: envelope.parent().map(|of| of.mission_id.to_string()),
             vp_id: envelope.vp_id.to_string(),
             vp_session_id: self.session.to_string(),
             vp_runtime_id: self.lane.to_string(),
@@ -188,6 +190,14 @@ impl Mission {
                     "next_action": next_action,
                 });
                 Some((EventType::of_end(*status)?, summary.clone(), detail))
+            }
+            Record::CallStarted { call, tool, arguments, .. } if tool.as_str() == MISSION => {
+                let (summary, detail) = self.told_of_dispatch(*call, arguments);
+                Some((EventType::Progress, summary, detail))
+            }
+            Record::CallFinished { call, outcome, .. } if self.calls.is_of_child_over(*call) => {
+                let (summary, detail) = self.told_of_child(*call, outcome);
+                Some((EventType::Progress, summary, detail))
             }
             Record::CallStarted { .. }
             | Record::CallRefused { .. }

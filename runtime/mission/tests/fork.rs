@@ -11,11 +11,11 @@ use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::plugin::{LogLevel, Verdict};
 use sortie_contract::record::{Accepted, HostQuestion, Record, Stamped};
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
-use sortie_contract::tool::CallError;
-use sortie_contract::{Spend, Status};
+use sortie_contract::tool::{CallError, MISSION, ToolAnswer, ToolName};
+use sortie_contract::{MicroUsd, Spend, Status};
 use sortie_mission::fork::{Begun, Draft, NoDraft, NoFork, Order, Places, Point, taken_over, told_of_limits};
 use sortie_mission::replay::{Asked, Recorded, Replay, host_call};
-use sortie_mission::{Command, Ending, Mission};
+use sortie_mission::{Command, Ending, Handle, Mission};
 use support::{Called, Tested, the};
 
 fn fields() -> Value {
@@ -338,4 +338,31 @@ fn a_mission_takes_no_record_but_those_that_a_fork_may_have_before_it_begins() {
     let beat = Stamped { at, ran_ms: 0, record: Record::Heartbeat };
     assert!(other.apply(&beat).is_err(), "a heartbeat is nothing to take over");
     assert!(of.records.iter().any(|stamped| host_call(&stamped.record) == Some(CallNo(9))));
+}
+
+/// What a mission was told of its children a fork is told, too; for one that goes on, it waits in vain, and does not dispatch it again.
+#[test]
+fn children_are_results_on_record_and_are_never_dispatched_again() {
+    let mut of = Tested::running(json!({ "budget": { "max_cost_usd": 1.0 } }));
+    let order = r#"{"objective":"Count."}"#;
+    for quote in [Spend::money(MicroUsd(1_000)), Spend::NOTHING] {
+        let (run, digest) = (of.run(), Digest::of(order.as_bytes()));
+        let tool = Handle::Mission { refused: None };
+        of.take(Command::Call { run, tool, arguments: order.to_owned(), digest, quote }).expect("granted");
+    }
+    let outcome = Ok(ToolAnswer { result: "{}".to_owned(), wrote: Vec::new() });
+    of.take(Command::ChildDone { call: CallNo(1), outcome: outcome.clone(), spent: None }).expect("it waits");
+    let mut fork = forked(&of, 2);
+    assert_eq!((fork.mission.spent(), fork.mission.reserved()), (Spend::NOTHING, Spend::NOTHING));
+    fork.start().expect("it starts");
+    assert!(!fork.mission.waits_for_children() && fork.mission.open_requests().is_empty());
+    let mut replay = Replay::new(&fork.records);
+    let name = ToolName::new(MISSION);
+    let mut next = || match replay.next(Asked::Call { tool: &name, arguments: order }) {
+        Ok(Some(Recorded::Call { outcome, .. })) => outcome,
+        other => panic!("no call: {other:?}"),
+    };
+    assert_eq!(next(), Some(outcome));
+    let second = next();
+    assert!(matches!(&second, Some(Err(CallError::Uncertain(why))) if why.contains("m-1.2")), "{second:?}");
 }

@@ -41,6 +41,9 @@ const END: &str = "end.json";
 /// The folder of a data folder in which copies of the journal lie while they are sent. What is in it at a start was left by a kill.
 pub(crate) const DRAFTS: &str = "backup.partial";
 
+/// The file of a data folder that says of which moment the last backup is that was sent whole.
+pub(crate) const LAST: &str = "backup.last";
+
 /// The file of a data folder that says from which backup it was restored, until an operator lets the node go on.
 pub(crate) const RESTORED: &str = sortie_engine::act::RESTORED;
 

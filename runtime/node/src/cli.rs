@@ -25,6 +25,7 @@ mod mcp;
 mod migrate;
 mod night;
 mod node;
+mod nodes;
 mod notify;
 mod replay;
 mod restore;
@@ -170,6 +171,10 @@ enum Command {
     /// Pause the node, or let it go on.
     #[command(subcommand)]
     Node(node::NodeCommand),
+    /// List the nodes of the store: which are there, what they have to do. Exit code 1 if one is away.
+    Nodes,
+    /// Have a node take no more missions, bring those that run to rest and hand them over to the other nodes of its store; then it stops.
+    Drain(nodes::DrainArgs),
     /// Take a backup of the node while it runs, or of its data directory while it does not: one file, checked.
     Backup(backup::BackupArgs),
     /// Restore a data directory from a backup, say what is forgotten by it, and start paused.
@@ -399,6 +404,8 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         Command::Schedule(schedule::ScheduleCommand::Next(args)) => schedule::next(args, json),
         Command::Schedule(command) => schedule::schedule(command, &client()?, json).await,
         Command::Node(command) => node::node(command, &client()?, json).await,
+        Command::Nodes => nodes::nodes(&client()?, json).await,
+        Command::Drain(args) => nodes::drain(args, &client()?, json).await,
         Command::Backup(args) => {
             let config = in_data_dir(config, args.data_dir.clone());
             backup::backup(args, &config, (cli.node.as_deref(), cli.token.as_deref()), json).await

@@ -13,6 +13,7 @@ use sortie_contract::envelope::{MissionType, SecretRef};
 use sortie_contract::plugin::PluginRef;
 use sortie_contract::tool::{EffectClass, KNOWN_CLASSES};
 use sortie_contract::{InstanceId, MicroUsd};
+use sortie_dialect::DialectConfig;
 use sortie_engine::RESULTS_BYTES_MIN;
 use sortie_hook::HookConfig;
 use sortie_mcp::McpConfig;
@@ -31,6 +32,7 @@ mod lane;
 mod limits;
 mod mcp;
 mod misplaced;
+mod node;
 mod notify;
 mod retention;
 mod token;
@@ -41,6 +43,7 @@ pub use lane::LaneConfig;
 pub use limits::LimitsConfig;
 pub(crate) use mcp::KEEPER;
 pub use misplaced::Misplaced;
+pub use node::NodeConfig;
 pub use retention::{RetentionConfig, RetentionRuleConfig};
 pub use token::{ONE_LINE, Scope, TOKEN_CHARS_MIN, TokenConfig, is_weak, may_be_sent};
 pub use workspace::WorkspaceConfig;
@@ -75,6 +78,8 @@ pub struct Config {
     pub notify: Vec<NotifyConfig>,
     /// `[[hook]]`: where services outside deliver what happened.
     pub hook: Vec<HookConfig>,
+    /// `[dialect]`: the older dialects of the control plane.
+    pub dialect: DialectConfig,
     /// `[telemetry]`
     pub telemetry: TelemetryConfig,
     /// `[effects]`: classes of effects beside those of the contract.
@@ -90,53 +95,6 @@ pub struct Config {
     /// Where the file lies.
     #[serde(skip)]
     folder: Option<PathBuf>,
-}
-
-/// `[node]`: who and where it is, how much it does at once.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct NodeConfig {
-    /// What `target_instance_id` must name.
-    pub instance_id: String,
-    /// Journal, artifacts, workspaces, plugins, token.
-    pub data_dir: Option<PathBuf>,
-    /// The database that keeps the missions, `postgres://user@host/database`; without one a file in the data directory does.
-    pub store: Option<String>,
-    /// Where its password is, if it is not in `store`: `env://NAME` or `file:///path`.
-    pub store_password: Option<String>,
-    /// Address and port to listen on; port 0 takes a free one.
-    pub listen: String,
-    /// Names by which `/mcp` is asked for, beside addresses and `localhost`: of this machine, or of what stands before it.
-    pub names: Vec<String>,
-    /// Where people reach its pages: what the links of messages begin with.
-    pub public_url: Option<String>,
-    /// Most missions running at the same time.
-    pub max_running: usize,
-    /// The zone of hours that name none, of closed days, and of nights, by its name in the IANA list.
-    pub time_zone: String,
-    /// When it is open; without any, always.
-    pub hours: Vec<String>,
-    /// Days on which it is closed: dates, ranges of dates, calendars.
-    pub closed: Vec<String>,
-}
-
-impl Default for NodeConfig {
-    fn default() -> Self {
-        Self {
-            instance_id: "factory-1".to_owned(),
-            data_dir: None,
-            store: None,
-            store_password: None,
-            listen: "127.0.0.1:7433".to_owned(),
-            names: Vec::new(),
-            public_url: None,
-            // A running plugin takes about 50 KiB and a slot of the pool: a thousand of them is a normal node.
-            max_running: 256,
-            time_zone: "UTC".to_owned(),
-            hours: Vec::new(),
-            closed: Vec::new(),
-        }
-    }
 }
 
 /// `[telemetry]`
@@ -205,6 +163,9 @@ pub enum ConfigError {
     /// A hook that cannot be.
     #[error(transparent)]
     Hook(#[from] sortie_hook::ConfigError),
+    /// An older dialect that cannot be.
+    #[error(transparent)]
+    Dialect(#[from] sortie_dialect::ConfigError),
     /// A source of plugins that cannot be.
     #[error(transparent)]
     Source(#[from] sortie_origin::ConfigError),
@@ -256,6 +217,7 @@ impl Config {
         self.artifact.examine()?;
         self.workspace.examine(&self.artifact)?;
         self.instance_id()?;
+        self.fleet()?;
         self.lanes()?;
         self.hours()?;
         self.plugins()?;
@@ -296,6 +258,7 @@ impl Config {
         self.mcp()?;
         self.channels()?;
         Hooks::new(&self.hook)?;
+        self.dialect.examine(&self.node.instance_id)?;
         self.collector()?;
         self.plugin_source.examine()?;
         self.effects()
@@ -335,6 +298,11 @@ impl Config {
             return Err(ConfigError::value("limits.landing", "must be a share of 0 to 0.5, such as 0.05"));
         }
         Ok((share * 1e3).round() as u16)
+    }
+
+    /// The folder of the file that was read; none where the defaults hold.
+    pub(crate) fn found_in(&self) -> Option<&Path> {
+        self.folder.as_deref()
     }
 
     /// The folder of the file: where relative names begin.

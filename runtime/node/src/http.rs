@@ -13,10 +13,12 @@ mod codes;
 mod compare;
 mod connection;
 mod deliveries;
+mod dialect;
 pub(crate) mod error;
 mod events;
 mod fork;
 mod form;
+pub(crate) mod forward;
 mod hooks;
 mod mcp;
 mod metrics;
@@ -24,6 +26,7 @@ mod missions;
 pub(crate) mod models;
 mod nights;
 mod node;
+mod nodes;
 mod notify;
 mod openapi;
 mod outcomes;
@@ -40,6 +43,7 @@ pub(crate) mod requests;
 mod routes;
 mod samples;
 mod schedules;
+mod vouch;
 
 use std::sync::Arc;
 
@@ -53,6 +57,7 @@ use sortie_contract::plugin::PluginIdentity;
 
 use crate::collected::Shelf;
 use crate::config::Scope;
+use crate::dialects::Dialects;
 use crate::hooks::Hooks;
 use crate::shared::Shared;
 use crate::space::Space;
@@ -62,6 +67,7 @@ use answers::Answers;
 use auth::{Holder, Tokens};
 pub(crate) use body::Body;
 use error::Problem;
+pub(crate) use missions::taken;
 use places::Places;
 pub(crate) use routes::{Content, Route, routes};
 use sortie_engine::shown::{MissionView, RestoredView};
@@ -101,8 +107,12 @@ pub(crate) struct App {
     pub(crate) restored: Option<Arc<RestoredView>>,
     /// How people are told while they are away.
     pub(crate) notifier: Arc<Notifier>,
+    /// The way to the other nodes of the store.
+    pub(crate) peers: Arc<forward::Peers>,
     /// Where services outside deliver what happened.
     pub(crate) hooks: Arc<Hooks>,
+    /// The older dialects of the control plane.
+    pub(crate) dialects: Arc<Dialects>,
     /// What tells the collector of traces, where there is one.
     pub(crate) exporter: Option<Arc<Exporter>>,
 }
@@ -175,6 +185,12 @@ fn router(app: App, tokens: &Tokens) -> Router {
             }
         };
         let handler = match scope {
+            Some(_) if path != "/metrics" => {
+                handler.route_layer(axum::middleware::from_fn_with_state(app.clone(), forward::guard))
+            }
+            _ => handler,
+        };
+        let handler = match scope {
             // What tells how the node is doing reads no log.
             Some(_) if path != "/metrics" => {
                 handler.route_layer(axum::middleware::from_fn_with_state(app.clone(), away::guard))
@@ -184,7 +200,9 @@ fn router(app: App, tokens: &Tokens) -> Router {
         let handler = match scope {
             None => handler,
             Some(scope) => {
-                handler.route_layer(axum::middleware::from_fn_with_state((tokens.clone(), Some(scope)), auth::guard))
+                let handler = handler
+                    .route_layer(axum::middleware::from_fn_with_state((tokens.clone(), Some(scope)), auth::guard));
+                handler.route_layer(axum::middleware::from_fn_with_state(app.clone(), vouch::listen))
             }
         };
         let handler = match outcomes {

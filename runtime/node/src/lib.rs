@@ -8,11 +8,13 @@ pub mod cli;
 pub mod config;
 pub mod replay;
 
+mod among;
 mod backup;
 mod blanks;
 mod bounded;
 mod builtin;
 mod collected;
+mod dialects;
 mod files;
 mod hooks;
 mod http;

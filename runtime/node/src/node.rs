@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -21,9 +22,11 @@ use sortie_sandbox::Sandbox;
 use sortie_tools::{BuiltIn, Provider, Providers, Shell};
 use sortie_trace::Exporter;
 
+use crate::among::Among;
 use crate::builtin;
 use crate::collected::{Shelf, hooked};
 use crate::config::{Config, ConfigError, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
+use crate::dialects::Dialects;
 use crate::hooks::Hooks;
 use crate::http::auth::{self, Tokens};
 use crate::http::{self, App, answers::Answers, backup::Backups, places::Places};
@@ -60,9 +63,12 @@ pub struct Node {
     _seat: Option<sortie_journal::Claim>,
     notifier: Arc<Notifier>,
     hooks: Arc<Hooks>,
+    dialects: Arc<Dialects>,
     exporter: Option<Arc<Exporter>>,
     /// What models answer, where it is written down.
     pub(crate) recorder: Option<Arc<Recorder>>,
+    /// What it is among others.
+    among: Among,
     /// The token that the node's own command line uses.
     pub token: String,
 }
@@ -194,6 +200,10 @@ pub(crate) fn settings(config: &Config) -> Result<Settings, ConfigError> {
         on_expiry: config.limits.on_expiry,
         retention: config.retention()?,
         crashes_alone_max: config.limits.crashes_alone,
+        children: sortie_mission::child::Bounds {
+            depth_max: config.limits.children_depth_max,
+            children_max: config.limits.children_max,
+        },
         result_bytes_max: usize::try_from(config.limits.results_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
         schedules_max: config.limits.schedules,
         landing_share: config.landing_share()?,
@@ -287,6 +297,8 @@ impl Node {
         hooks.warn().await;
         let notifier = Arc::new(notices::notifier(config, &data_dir, &ambient)?);
         let exporter = traces::exporter(config, &data_dir, &ambient)?;
+        let dialects = Arc::new(Dialects::new(config, &ambient)?);
+        dialects.warn().await;
         let (artifacts, workspaces) = files::files(&config.limits, &data_dir, disk).map_err(unusable)?;
         let shared = Shared::open(config, &data_dir)?;
         let carried = builtin::install(&sandbox).await?;
@@ -294,11 +306,11 @@ impl Node {
         vouched::look(&sandbox, sources.keys(), &carried);
         let shelf = Shelf {
             carried: carried.clone().into(),
-            configured: config.plugins()?.into_values().collect(),
+            configured: config.plugins()?.into_values().chain(config.dialect.plugins()).collect(),
             hooked: hooked(&config.hook),
             age: config.unused_plugins()?,
         };
-        let transport = Arc::new(sortie_callback::Http::new(&config.callback)?);
+        let transport = dialects.carrier(sortie_callback::Http::new(&config.callback)?, &workspaces);
         let outside = Arc::clone(&ambient);
         let folder = workspaces.root();
         let parts = Parts {
@@ -351,10 +363,12 @@ impl Node {
             restored,
             notifier,
             hooks: Arc::new(hooks),
+            dialects,
             exporter,
             recorder,
             token,
             _seat: seat,
+            among: Among::of(config),
         })
     }
 
@@ -364,9 +378,16 @@ impl Node {
         self.watch_disk();
     }
 
+    /// Says what it is among the nodes of its store, and begins to look at them.
+    fn among_others(&self, listener: &tokio::net::TcpListener, peers: &http::forward::Peers) {
+        let port = listener.local_addr().ok().map(|address| address.port());
+        self.engine.among(self.among.own(port, peers.key(), &self.sandbox));
+        self.engine.start_fleet();
+    }
+
     /// What reads the configuration in that file again, for this node.
     pub(crate) fn reload(&self, file: Option<PathBuf>) -> Reload {
-        Reload::new(file, self.token.clone(), self.tokens.clone())
+        Reload::new(file, self.token.clone(), self.tokens.clone(), Some(Arc::clone(&self.engine)))
     }
 
     /// Looks at the disk again and again, and says when it runs out and when there is room again.
@@ -432,6 +453,7 @@ impl Node {
         self.space.watch(&self.engine, self.called.data_dir.as_ref().into());
         notices::start(&self.engine, &self.notifier);
         traces::start(&self.engine, self.exporter.as_ref());
+        self.dialects.start(&self.engine, self.called.data_dir.as_ref().as_ref());
         let places = Arc::new(Places::of_this_process());
         let app = App {
             engine: Arc::clone(&self.engine),
@@ -453,10 +475,17 @@ impl Node {
                 Arc::new(RestoredView { taken_at, restored_at, unfinished })
             }),
             notifier: Arc::clone(&self.notifier),
+            peers: Arc::default(),
             hooks: Arc::clone(&self.hooks),
+            dialects: Arc::clone(&self.dialects),
             exporter: self.exporter.clone(),
         };
+        self.among_others(&listener, &app.peers);
         let failed = self.engine.log().failed();
+        let drained = self.engine.drained();
+        let shutdown = async move {
+            futures_util::future::select(pin!(shutdown), pin!(drained)).await;
+        };
         let served = tokio::select! {
             served = http::serve(listener, app, &self.tokens, shutdown) => served.map_err(ServeError::Listener),
             error = failed => Err(ServeError::Journal(error)),

@@ -4,14 +4,21 @@
 //! be used changes nothing.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use toml::Table;
+use sortie_engine::Engine;
+use toml::{Table, Value};
 
 use crate::config::{Config, ConfigError};
 use crate::http::auth::Tokens;
 
-/// The tables that are taken without a restart.
-pub(crate) const TAKEN: [&str; 1] = ["token"];
+/// What is taken without a restart: tables, and of some these keys alone.
+pub(crate) const TAKEN: [(&str, &[&str]); 4] = [
+    ("lane", &["concurrency"]),
+    ("node", &["max_running"]),
+    ("retention", &["age", "missions", "rule"]),
+    ("token", &[]),
+];
 
 /// What is looked at again.
 pub(crate) struct Reload {
@@ -21,6 +28,8 @@ pub(crate) struct Reload {
     holds: Table,
     own_token: String,
     tokens: Tokens,
+    /// Whose room and bounds may change.
+    engine: Option<Arc<Engine>>,
 }
 
 /// What came of it.
@@ -34,10 +43,10 @@ pub(crate) struct Reloaded {
 
 impl Reload {
     /// Of a node that was started with what `place` says now, for `tokens`, of which one is its own.
-    pub(crate) fn new(place: Option<PathBuf>, own_token: String, tokens: Tokens) -> Self {
+    pub(crate) fn new(place: Option<PathBuf>, own_token: String, tokens: Tokens, engine: Option<Arc<Engine>>) -> Self {
         let text = place.as_ref().and_then(|place| std::fs::read_to_string(place).ok());
         let holds = text.and_then(|text| text.parse().ok()).unwrap_or_default();
-        Self { place, holds, own_token, tokens }
+        Self { place, holds, own_token, tokens, engine }
     }
 
     /// Reads it again, and says in the log what came of that.
@@ -70,20 +79,89 @@ impl Reload {
         let config = Config::of(place, &text)?;
         let tokens = Tokens::new(&self.own_token, config.tokens()?);
         let says: Table = text.parse().unwrap_or_default();
-        let mut changed: Vec<String> = self.holds.keys().chain(says.keys()).cloned().collect();
-        changed.sort();
-        changed.dedup();
-        changed.retain(|table| self.holds.get(table) != says.get(table));
-        let (taken, waiting) = changed.into_iter().partition(|table: &String| TAKEN.contains(&table.as_str()));
+        let retention = config.retention()?;
+        let Compared { reloaded, lanes_are_the_same } = compared(&self.holds, &says);
         // Also where the table is as it was: a token lies in a file or a variable of its own.
         self.tokens.become_those_of(&tokens);
-        for table in TAKEN {
-            match says.get(table) {
-                Some(value) => drop(self.holds.insert(table.to_owned(), value.clone())),
-                None => drop(self.holds.remove(table)),
-            }
+        if let Some(engine) = &self.engine {
+            let lanes = if lanes_are_the_same { config.lanes()? } else { engine.lanes() };
+            engine.make_room(lanes, config.node.max_running);
+            engine.keep_by(retention);
         }
-        Ok(Reloaded { taken, waiting })
+        take_over(&mut self.holds, &says, lanes_are_the_same);
+        Ok(reloaded)
+    }
+}
+
+/// What has changed between what held and what the file says.
+struct Compared {
+    reloaded: Reloaded,
+    /// Lanes differ in what can be taken alone: one by one, they are who they were.
+    lanes_are_the_same: bool,
+}
+
+fn compared(holds: &Table, says: &Table) -> Compared {
+    let mut names: Vec<&String> = holds.keys().chain(says.keys()).collect();
+    names.sort();
+    names.dedup();
+    let mut compared =
+        Compared { reloaded: Reloaded { taken: Vec::new(), waiting: Vec::new() }, lanes_are_the_same: true };
+    for name in names.into_iter().filter(|name| holds.get(*name) != says.get(*name)) {
+        let Some((_, keys)) = TAKEN.iter().find(|(taken, _)| taken == name) else {
+            compared.reloaded.waiting.push(name.clone());
+            continue;
+        };
+        let waits = !keys.is_empty() && without(holds.get(name), keys) != without(says.get(name), keys);
+        if waits {
+            compared.reloaded.waiting.push(name.clone());
+        }
+        if name == "lane" {
+            compared.lanes_are_the_same = !waits;
+        }
+        let is_taken = match (holds.get(name), says.get(name)) {
+            _ if keys.is_empty() => true,
+            (Some(Value::Array(_)), _) | (_, Some(Value::Array(_))) => !waits,
+            (had, has) => keys.iter().any(|key| had.and_then(|had| had.get(key)) != has.and_then(|has| has.get(key))),
+        };
+        if is_taken {
+            compared.reloaded.taken.push(name.clone());
+        }
+    }
+    compared
+}
+
+/// A table, or a list of tables, without these keys; nothing where nothing is left.
+fn without(value: Option<&Value>, keys: &[&str]) -> Option<Value> {
+    let mut value = value?.clone();
+    let tables: Vec<&mut Value> = match &mut value {
+        Value::Array(items) => items.iter_mut().collect(),
+        one => vec![one],
+    };
+    for table in tables.into_iter().filter_map(Value::as_table_mut) {
+        keys.iter().for_each(|key| drop(table.remove(*key)));
+    }
+    (value.as_table().is_none_or(|left| !left.is_empty())).then_some(value)
+}
+
+/// What was taken holds now.
+fn take_over(holds: &mut Table, says: &Table, lanes_are_the_same: bool) {
+    for (name, keys) in TAKEN {
+        let whole = keys.is_empty() || name == "lane" && lanes_are_the_same;
+        match says.get(name) {
+            Some(value) if whole => drop(holds.insert(name.to_owned(), value.clone())),
+            None if whole => drop(holds.remove(name)),
+            says if name != "lane" => {
+                let table = holds.entry(name).or_insert_with(|| Table::new().into());
+                let Some(table) = table.as_table_mut() else { continue };
+                for key in keys {
+                    match says.and_then(|says| says.get(key)) {
+                        Some(value) => drop(table.insert((*key).to_owned(), value.clone())),
+                        None => drop(table.remove(*key)),
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -103,7 +181,7 @@ mod tests {
         );
         write("[limits]\nbody_bytes = 1024\n");
         let tokens = Tokens::new("own", []);
-        let mut reload = Reload::new(Some(place.clone()), "own".to_owned(), tokens.clone());
+        let mut reload = Reload::new(Some(place.clone()), "own".to_owned(), tokens.clone(), None);
         let told = |taken: &[&str], waiting: &[&str]| {
             let owned = |tables: &[&str]| tables.iter().map(|table| (*table).to_owned()).collect();
             Reloaded { taken: owned(taken), waiting: owned(waiting) }
@@ -122,5 +200,41 @@ mod tests {
         assert!(!tokens.has(&ada) && tokens.of("another-token-of-ada").is_some() && tokens.of("own").is_some());
         std::fs::remove_file(&place).expect("it is there");
         assert!(reload.read().is_err() && tokens.of("another-token-of-ada").is_some());
+    }
+
+    #[test]
+    fn of_lanes_and_the_node_only_their_room_is_taken() {
+        let table = |text: &str| text.parse::<Table>().expect("TOML");
+        let names = |names: &[String]| names.join(",");
+        let lane = |id: &str, concurrency: u8, more: &str| {
+            format!("[[lane]]\nid = \"{id}\"\nconcurrency = {concurrency}\n{more}\n")
+        };
+        let hours = "hours = [\"22:00-06:00\"]";
+        for (held, says, taken, waiting) in [
+            (lane("a", 1, ""), lane("a", 2, ""), "lane", ""),
+            (lane("a", 1, ""), lane("a", 2, hours), "", "lane"),
+            (lane("a", 1, ""), lane("a", 1, "") + &lane("b", 1, ""), "", "lane"),
+            (String::new(), lane("a", 1, ""), "", "lane"),
+            ("[node]\nmax_running = 1\n".into(), "[node]\nmax_running = 2\n".into(), "node", ""),
+            ("[node]\nmax_running = 1\n".into(), String::new(), "node", ""),
+            ("[node]\nlisten = \"a\"\n".into(), "[node]\nlisten = \"b\"\nmax_running = 2\n".into(), "node", "node"),
+            ("[retention]\nage = \"1d\"\n".into(), "[retention]\nage = \"2d\"\n".into(), "retention", ""),
+            ("[retention]\nage = \"1d\"\n".into(), String::new(), "retention", ""),
+            (String::new(), "[retention]\nunused_plugins = \"2d\"\n".into(), "", "retention"),
+            (String::new(), "[[retention.rule]]\nlane = \"a\"\n".into(), "retention", ""),
+            ("[limits]\nbody_bytes = 1\n".into(), String::new(), "", "limits"),
+        ] {
+            let (mut holds, says) = (table(&held), table(&says));
+            let Compared { reloaded, lanes_are_the_same } = compared(&holds, &says);
+            assert_eq!(
+                (names(&reloaded.taken).as_str(), names(&reloaded.waiting).as_str()),
+                (taken, waiting),
+                "{held} {says}"
+            );
+            // What was taken is no news, and what waits goes on waiting.
+            take_over(&mut holds, &says, lanes_are_the_same);
+            let again = compared(&holds, &says).reloaded;
+            assert_eq!((names(&again.taken).as_str(), names(&again.waiting).as_str()), ("", waiting), "{held} {says}");
+        }
     }
 }

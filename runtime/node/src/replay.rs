@@ -85,18 +85,21 @@ pub async fn replay(
     };
     let followed = followed(records, recorded.0);
     let first = Arc::new(Late::new(Arc::clone(&audience), 0));
-    let ran = stage.rehearse(&followed, Arc::<Late>::clone(&first)).await;
+    let ran = stage.rehearse(&followed, Arc::<Late>::clone(&first), false).await;
     let last_words = last_words(&followed, mission_failed_by_itself(&stage.mission));
-    let parts_there = ran.parts_at().is_some_and(|call| last_words.contains(&call));
+    let parts_at = ran.parts_at().filter(|call| last_words.contains(call));
     let replayed = against(ran);
-    if !parts_there {
+    let Some(parts_at) = parts_at else {
         return Ok(replayed);
+    };
+    // Only where it left the record there, and from there on: the build that is on record says its last words again.
+    let without: Vec<Stamped> =
+        followed.into_iter().filter(|stamped| host_call(&stamped.record).is_none_or(|call| call < parts_at)).collect();
+    let mut again = against(stage.rehearse(&without, Arc::new(Late::new(audience, first.shown())), true).await);
+    if again.verdict == Some(Verdict::Same) {
+        again.says.push_str("; only what it logs of that is different");
     }
-    // Only where it left the record there: the build that is on record says its last words again.
-    let without: Vec<Stamped> = followed.into_iter().filter(|stamped| !is_one_of(&last_words, stamped)).collect();
-    let again = stage.rehearse(&without, Arc::new(Late::new(audience, first.shown()))).await;
-    let again = against(again);
-    Ok(if matches!(again.verdict, Some(Verdict::Mended) | None) { again } else { replayed })
+    Ok(if again.verdict == Some(Verdict::Different) { replayed } else { again })
 }
 
 /// Where one build is rehearsed.
@@ -109,10 +112,10 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// The build on these records.
-    async fn rehearse(&self, records: &[Stamped], audience: Arc<dyn Audience>) -> Ran {
+    /// The build on these records; `looks` is whether looks at the clock and log lines behind their end are nothing.
+    async fn rehearse(&self, records: &[Stamped], audience: Arc<dyn Audience>, looks: bool) -> Ran {
         let (mission, tools) = (self.mission.clone(), self.tools.clone());
-        let piece = Piece { records, mission, tools, beyond_max: BEYOND_MAX };
+        let piece = Piece { records, mission, tools, beyond_max: BEYOND_MAX, looks };
         let host = Arc::new(Rehearsal::new(piece, audience));
         let run = Run {
             plugin: self.plugin,
@@ -163,22 +166,16 @@ fn mission_failed_by_itself(mission: &Mission) -> bool {
     Recorded::of(mission.reason()) == Recorded::Crashed || mission.reason() == Some(Reason::PluginFailed)
 }
 
-/// The lines of the log that are the very last of all that a failed plugin did, but for looks at the clock: what it said of its failure (a
-/// traceback on standard error, an error that its library caught), and maybe more.
+/// The lines of the log that are the very last of all that a failed plugin did, with the looks at the clock around them: what it said of its
+/// failure (a traceback on standard error, an error that its library caught), and maybe more. An engine looks at the clock when it makes an
+/// error, and when it writes; what the plugin looked at before that cannot be told from it, and a build that does so still is answered.
 fn last_words(records: &[Stamped], has_failed: bool) -> BTreeSet<CallNo> {
     let is_line = |stamped: &&Stamped| matches!(stamped.record, Record::Logged { .. });
     let is_look = |stamped: &&Stamped| matches!(stamped.record, Record::Answered { question: HostQuestion::Now, .. });
     let calls = records.iter().rev().filter(|stamped| host_call(&stamped.record).is_some());
-    let mut words: Vec<&Stamped> = calls.take_while(|it| has_failed && (is_line(it) || is_look(it))).collect();
-    // What was looked at before them is none of them.
-    while words.last().is_some_and(|first| !is_line(first)) {
-        words.pop();
-    }
-    words.into_iter().filter_map(|stamped| host_call(&stamped.record)).collect()
-}
-
-fn is_one_of(calls: &BTreeSet<CallNo>, stamped: &Stamped) -> bool {
-    host_call(&stamped.record).is_some_and(|call| calls.contains(&call))
+    let words: Vec<&Stamped> = calls.take_while(|it| has_failed && (is_line(it) || is_look(it))).collect();
+    let says_something = words.iter().any(is_line);
+    words.into_iter().filter(|_| says_something).filter_map(|stamped| host_call(&stamped.record)).collect()
 }
 
 fn fold(records: &[Stamped]) -> Result<Mission, ReplayError> {
@@ -237,7 +234,8 @@ mod tests {
             stamped(Record::Answered { call: CallNo(no), question: HostQuestion::Now, about, answer })
         };
         let looked = [milestone(1), look(2), line(3, LogLevel::Error), look(4)];
-        assert_eq!(last_words(&looked, true), BTreeSet::from([CallNo(3), CallNo(4)]), "looks behind them, none before");
+        assert_eq!(last_words(&looked, true), [2, 3, 4].map(CallNo).into(), "looks around them");
+        assert!(last_words(&looked[..2], true).is_empty(), "it only looked");
         assert!(last_words(&records[..2], true).is_empty());
     }
 }

@@ -89,7 +89,7 @@ impl Config {
             }
         };
         let password = password.map(|password| password.trim_end_matches(['\r', '\n']).to_owned());
-        Ok(Some(Store { password, ..Store::at(url, "", &self.node.instance_id) }))
+        Ok(Some(Store { password, lease: self.node.lease, ..Store::at(url, "", &self.node.instance_id) }))
     }
 
     /// What says that a command is about a file, where the missions are in a database.

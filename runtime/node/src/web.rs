@@ -131,7 +131,24 @@ pub(crate) fn page_for_all(title: &str, main: &maud::Markup) -> Response {
 }
 
 async fn guarded(response: Response) -> Response {
-    headed(response)
+    headed(in_a_page(response).await)
+}
+
+/// The refusals of axum itself are plain text, or nothing at all; here whoever meets one gets a page.
+async fn in_a_page(response: Response) -> Response {
+    let (status, headers) = (response.status(), response.headers());
+    let kind = headers.get(header::CONTENT_TYPE).map_or("text/plain", |kind| kind.to_str().unwrap_or_default());
+    // A part of a page says where its whole goes.
+    let is_plain = kind.starts_with("text/plain") && !headers.contains_key("hx-redirect");
+    if !is_plain || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let allowed = headers.get(header::ALLOW).cloned();
+    // Such a text is a sentence.
+    let text = axum::body::to_bytes(response.into_body(), 4_096).await.unwrap_or_default();
+    let mut page = frame::Refused::unread(status, &String::from_utf8_lossy(&text)).into_response();
+    page.headers_mut().extend(allowed.map(|allowed| (header::ALLOW, allowed)));
+    page
 }
 
 /// What holds of every answer, unless it says something stricter itself.

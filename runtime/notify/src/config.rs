@@ -1,6 +1,7 @@
 //! `[[notify]]`: channels, as an operator writes them, and what they come to. No value is repeated in an error: an address may be a secret.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,6 +93,9 @@ pub struct MailConfig {
     /// How the connection is secured.
     #[serde(default)]
     pub tls: Encryption,
+    /// A file of certificates (PEM) of authorities that are believed beside those of the machine, for this server alone.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
     /// Who it signs in as.
     #[serde(default)]
     pub user: Option<String>,
@@ -149,6 +153,8 @@ pub(crate) struct Mail {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) encryption: Encryption,
+    /// See there.
+    pub(crate) ca: Option<PathBuf>,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<SecretRef>,
     pub(crate) from: Mailbox,
@@ -373,6 +379,11 @@ impl NotifyConfig {
         if mail.user.is_some() && mail.tls == Encryption::None {
             return Err(self.wrong("mail.tls", "a password goes over TLS alone: `starttls` or `implicit`"));
         }
+        if mail.ca.as_ref().is_some_and(|file| mail.tls == Encryption::None || !file.is_absolute()) {
+            return Err(
+                self.wrong("mail.ca", "the absolute path of a file of certificates, for `starttls` or `implicit`")
+            );
+        }
         let password = mail.password.as_ref().map(|reference| {
             let error =
                 |error: sortie_contract::envelope::SecretRefError| self.wrong("mail.password", error.to_string());
@@ -389,6 +400,7 @@ impl NotifyConfig {
             host,
             port,
             encryption: mail.tls,
+            ca: mail.ca.clone(),
             user: mail.user.clone(),
             password: password.transpose()?,
             from: mailbox("mail.from", &mail.from)?,
@@ -505,6 +517,8 @@ mod tests {
             (mail("user = \"u\""), "come together"),
             (mail("user = \"u\", password = \"s3cr3t\""), "`mail.password`"),
             (mail("user = \"u\", password = \"env://P\", tls = \"none\""), "over TLS alone"),
+            (mail("ca = \"ca.pem\""), "the absolute path of a file of certificates"),
+            (mail("ca = \"/ca.pem\", tls = \"none\""), "for `starttls` or `implicit`"),
             (mail("port = 25"), "port"),
             (channel(MAIL).replace("c@d.example", "nobody"), "`mail.to`"),
             (channel(MAIL).replace("mail.example.org", "m.example/x"), "`mail.server`"),

@@ -3,6 +3,7 @@
 //! The connection is `sortie-egress`'s: its guard sees the address. The dialogue on it, and STARTTLS, is `lettre`'s. What is in a header is
 //! encoded by `lettre`, too; a line break has gone out of texts long before.
 
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::{io, net::SocketAddr};
@@ -10,10 +11,10 @@ use std::{io, net::SocketAddr};
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, SinglePart};
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream, TlsParameters};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream, Certificate, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use sortie_contract::digest::Digest;
-use sortie_egress::{Guard, Secured, dial, resolve, secure};
+use sortie_egress::{Authorities, Guard, Secured, dial, resolve, secure};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::config::{Encryption, Mail};
@@ -22,6 +23,9 @@ use crate::message::Message;
 
 /// Longest text of a letter, in bytes.
 const TEXT_BYTES_MAX: usize = 32 << 10;
+
+/// Largest file of authorities, in bytes: as many as an operating system has.
+const CA_BYTES_MAX: u64 = 1 << 20;
 
 /// What tells programs that answer letters by themselves not to answer this one (RFC 3834).
 #[derive(Clone)]
@@ -69,10 +73,15 @@ pub(crate) async fn send(mail: &Mail, guard: &Guard, message: &Message) -> Resul
         Some(reference) => Some(resolve(reference).await.map_err(|error| why(with_cause(&error)))?),
         None => None,
     };
+    let authorities = match &mail.ca {
+        Some(file) => Some(authorities(file).await.map_err(why)?),
+        None => None,
+    };
     let stream = dial(guard, &mail.host, mail.port).await.map_err(|error| why(error.to_string()))?;
     let stream: Box<dyn AsyncTokioStream> = match mail.encryption {
         Encryption::Implicit => {
-            Box::new(Tls(secure(stream, &mail.host).await.map_err(|error| why(error.to_string()))?))
+            let further = authorities.as_ref();
+            Box::new(Tls(secure(stream, &mail.host, further).await.map_err(|error| why(error.to_string()))?))
         }
         Encryption::Starttls | Encryption::None => Box::new(stream),
     };
@@ -84,7 +93,12 @@ pub(crate) async fn send(mail: &Mail, guard: &Guard, message: &Message) -> Resul
         if !connection.can_starttls() {
             return Err(why("the mail server does not speak STARTTLS; see `tls` of the channel".to_owned()));
         }
-        let parameters = TlsParameters::new(certified(&mail.host)).map_err(|error| refused(&error))?;
+        let mut parameters = TlsParameters::builder(certified(&mail.host));
+        if let Some(authorities) = &authorities {
+            let further = Certificate::from_pem(authorities.text()).map_err(|error| refused(&error))?;
+            parameters = parameters.add_root_certificate(further);
+        }
+        let parameters = parameters.build().map_err(|error| refused(&error))?;
         connection.starttls(parameters, &hello).await.map_err(|error| refused(&error))?;
     }
     if let (Some(user), Some(password)) = (&mail.user, password) {
@@ -95,6 +109,17 @@ pub(crate) async fn send(mail: &Mail, guard: &Guard, message: &Message) -> Resul
     // It is the server's from here on: how it says goodbye changes nothing.
     let _ = connection.quit().await;
     Ok(())
+}
+
+/// The authorities in a file. It is read for each message: it may be renewed.
+async fn authorities(file: &Path) -> Result<Authorities, String> {
+    let named = |why: String| format!("`mail.ca`: {}: {why}", file.display());
+    let found = tokio::fs::metadata(file).await.map_err(|error| named(error.to_string()))?;
+    if !found.is_file() || found.len() > CA_BYTES_MAX {
+        return Err(named(format!("it is no file of at most {CA_BYTES_MAX} bytes")));
+    }
+    let text = tokio::fs::read(file).await.map_err(|error| named(error.to_string()))?;
+    Authorities::of(text).map_err(named)
 }
 
 /// The name that a server's certificate must have: of an address of IPv6 without the brackets.
@@ -148,6 +173,10 @@ impl AsyncWrite for Tls {
 }
 
 #[cfg(test)]
+#[path = "mail_tests.rs"]
+mod handed_over;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::message::tests::sample;
@@ -157,6 +186,7 @@ mod tests {
             host: "mail.example".to_owned(),
             port: 587,
             encryption: Encryption::Starttls,
+            ca: None,
             user: None,
             password: None,
             from: "Sortie <sortie@factory.example>".parse().expect("an address"),

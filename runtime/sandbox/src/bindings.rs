@@ -50,6 +50,30 @@ pub mod v0_2 {
     });
 }
 
+/// `missions` of `sortie:mission@0.2.0`, which came to it later: a component may be without it.
+pub mod missions {
+    wasmtime::component::bindgen!({
+        inline: "
+            package sortie:dispatching;
+            world dispatching {
+                import sortie:mission/missions@0.2.0;
+            }
+        ",
+        path: "../../wit",
+        world: "sortie:dispatching/dispatching",
+        imports: {
+            "sortie:mission/missions.dispatch": async | trappable,
+            "sortie:mission/missions.artifact": async | trappable,
+            default: trappable,
+        },
+        with: {
+            "sortie:mission/types": crate::bindings::v0_1::sortie::mission::types,
+            "sortie:mission/tools": crate::bindings::v0_2::sortie::mission::tools,
+        },
+        require_store_data_send: true,
+    });
+}
+
 /// WASI 0.2, as far as the sandbox plays it.
 pub mod wasi {
     wasmtime::component::bindgen!({

@@ -14,6 +14,7 @@
 pub mod artifacts;
 pub mod human;
 pub mod limits;
+pub mod missions;
 pub mod model;
 pub mod report;
 pub mod time;

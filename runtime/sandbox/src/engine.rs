@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{CacheStore, Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::limiter::TABLE_ELEMENTS_MAX;
+use crate::plugin::Functions;
 
 /// How often a running guest is interrupted: it then gives way to others, or ends if it was killed.
 const TICK: Duration = Duration::from_millis(1);
@@ -35,17 +36,18 @@ pub const MEMORY_BYTES_CEILING: usize = 4 << 30;
 pub struct EngineError(#[source] wasmtime::Error);
 
 /// An engine for `instances_max` guests alive together: pooled where the address space allows it.
-pub(crate) fn engine(instances_max: u32) -> Result<Engine, EngineError> {
-    let mut pooled = config();
+/// Functions that are given are not compiled again.
+pub(crate) fn engine(instances_max: u32, functions: Option<&Arc<Functions>>) -> Result<Engine, EngineError> {
+    let mut pooled = config(functions)?;
     pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances_max)));
     Engine::new(&pooled).or_else(|error| {
         // A container with a limit on virtual memory: slower runs are better than none.
         tracing::warn!(error = %format!("{error:#}"), "no pool of instances; each is allocated on demand");
-        Engine::new(&config()).map_err(EngineError)
+        Engine::new(&config(functions)?).map_err(EngineError)
     })
 }
 
-fn config() -> Config {
+fn config(functions: Option<&Arc<Functions>>) -> Result<Config, EngineError> {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -56,7 +58,10 @@ fn config() -> Config {
         .relaxed_simd_deterministic(true)
         // The world is synchronous; concurrency is `start` and `wait-any`.
         .concurrency_support(false);
-    config
+    if let Some(functions) = functions {
+        config.enable_incremental_compilation(Arc::clone(functions) as Arc<dyn CacheStore>).map_err(EngineError)?;
+    }
+    Ok(config)
 }
 
 fn pool(instances_max: u32) -> PoolingAllocationConfig {

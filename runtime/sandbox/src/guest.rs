@@ -7,6 +7,7 @@ use wasmtime::{Engine, Store, UpdateDeadline};
 use crate::capability::artifacts::{Artifacts, ArtifactsView};
 use crate::capability::human::{Human, HumanView};
 use crate::capability::limits::{Limits, LimitsView};
+use crate::capability::missions::{Missions, MissionsView};
 use crate::capability::model::{Model, ModelView};
 use crate::capability::report::{Report, ReportView, Said};
 use crate::capability::time::{Time, TimeView};
@@ -100,6 +101,12 @@ impl ModelView for Guest {
 impl LimitsView for Guest {
     fn limits(&mut self) -> Limits<'_> {
         Limits::new(&mut self.side, &mut self.pendings)
+    }
+}
+
+impl MissionsView for Guest {
+    fn missions(&mut self) -> Missions<'_> {
+        Missions::new(&mut self.side, &mut self.pendings)
     }
 }
 

@@ -81,6 +81,10 @@ pub trait Host: Send + Sync + 'static {
     /// tools, of which the guest holds handles.
     fn complete(&self, request: String, tools: Vec<ToolName>) -> Call;
 
+    /// Dispatches a mission, as a call whose result is that mission's end. The order is JSON text, not looked at yet. Where it is not dispatched,
+    /// the guest gets the error at once. Like [`Host::start`], all that depends on the order of calls has happened when this resolves.
+    fn dispatch(&self, order: String) -> BoxFuture<'static, Result<Result<Call, CallError>, Stop>>;
+
     /// Which models there are.
     ///
     /// # Errors
@@ -177,4 +181,7 @@ pub trait Host: Send + Sync + 'static {
 
     /// Reads an artifact of this mission.
     fn get(&self, name: String) -> BoxFuture<'static, Result<Result<Vec<u8>, String>, Stop>>;
+
+    /// Reads an artifact of a mission that this one has dispatched, and that has ended.
+    fn get_of(&self, mission: String, name: String) -> BoxFuture<'static, Result<Result<Vec<u8>, String>, Stop>>;
 }

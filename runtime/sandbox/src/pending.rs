@@ -116,14 +116,18 @@ impl Pendings {
         stopped.map_or(Ok(handle), |stop| Err(side.stop(stop)))
     }
 
+    /// Whether one more call may be in flight: for what must not be begun where it may not.
+    pub(crate) fn has_room(&self) -> Result<(), tool::CallError> {
+        if self.in_flight < CALLS_IN_FLIGHT_MAX { Ok(()) } else { Err(full()) }
+    }
+
     /// Makes a handle for what `pending` makes, where there is room for one.
     fn begin_as(&mut self, side: &mut Side, pending: impl FnOnce() -> Pending) -> wasmtime::Result<Resource<Pending>> {
         if self.handles >= HANDLES_MAX {
             return Err(side.exceeded(format!("a plugin holds at most {HANDLES_MAX} pending calls")));
         }
         let pending = if self.in_flight >= CALLS_IN_FLIGHT_MAX {
-            let text = format!("{CALLS_IN_FLIGHT_MAX} calls are in flight; take the result of one first");
-            Pending::Arrived(Ok(Reply::Only(Err(tool::CallError::Failed(text)))), None)
+            Pending::Arrived(Ok(Reply::Only(Err(full()))), None)
         } else {
             pending()
         };
@@ -189,6 +193,11 @@ impl Pendings {
         }
         Ok(pending)
     }
+}
+
+/// What a guest is told that has as many calls in flight as it may.
+fn full() -> tool::CallError {
+    tool::CallError::Failed(format!("{CALLS_IN_FLIGHT_MAX} calls are in flight; take the result of one first"))
 }
 
 /// A result that the guest and the journal can hold.

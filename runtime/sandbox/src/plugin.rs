@@ -4,6 +4,7 @@ mod cache;
 mod component;
 mod deserialize;
 mod file;
+mod functions;
 mod manifest;
 mod store;
 
@@ -15,6 +16,7 @@ pub(crate) use cache::Cache;
 pub(crate) use component::Component;
 pub use component::{PLUGIN_BYTES_MAX, component_of};
 pub use file::Freed;
+pub(crate) use functions::Functions;
 pub(crate) use manifest::manifest;
 pub(crate) use store::Store;
 pub use store::StoreError;

@@ -43,6 +43,9 @@ pub struct Options {
     /// The folder of compiled code, where it is another than `compiled` of that one: such as one that several sandboxes share. Machine code is
     /// loaded from it as it lies there if it carries a code under the folder's key: nobody but this user may be able to write in it.
     pub compiled: Option<PathBuf>,
+    /// Whether the functions of what is compiled are kept in that folder one by one, too: for who compiles a plugin that has changed a little,
+    /// time and again. What is in the folder then is for its user to bound: [`Sandbox::discard`] leaves packs of functions alone.
+    pub by_function: bool,
     /// Runs that are alive together; one more waits for its turn.
     pub instances_max: u32,
     /// Memory of a guest that says nothing else ([`Run::memory_bytes_max`]), in bytes; at most [`MEMORY_BYTES_CEILING`](crate::MEMORY_BYTES_CEILING). A guest
@@ -60,7 +63,15 @@ impl Options {
     #[must_use]
     pub fn new(dir: PathBuf) -> Self {
         let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
-        Self { dir, compiled: None, instances_max: 512, memory_bytes_max: 256 << 20, needs_bytes_max: None, threads }
+        Self {
+            dir,
+            compiled: None,
+            by_function: false,
+            instances_max: 512,
+            memory_bytes_max: 256 << 20,
+            needs_bytes_max: None,
+            threads,
+        }
     }
 }
 
@@ -143,10 +154,10 @@ impl Sandbox {
     /// # Errors
     /// [`OpenError`]
     pub fn new(options: Options) -> Result<Self, OpenError> {
-        let engine = engine::engine(options.instances_max.saturating_add(CHECKS_MAX))?;
-        let linkers = Linkers::new(&engine).expect("the functions of a world have different names");
         let compiled = options.compiled.unwrap_or_else(|| options.dir.join("compiled"));
-        let cache = Cache::open(compiled).map_err(OpenError::Cache)?;
+        let cache = Cache::open(compiled, options.by_function).map_err(OpenError::Cache)?;
+        let engine = engine::engine(options.instances_max.saturating_add(CHECKS_MAX), cache.functions())?;
+        let linkers = Linkers::new(&engine).expect("the functions of a world have different names");
         let guests = threads("sortie-guest", options.threads).map_err(OpenError::Threads)?;
         let checkers = threads("sortie-check", options.threads.div_ceil(2)).map_err(OpenError::Threads)?;
         Ok(Self(Arc::new(Inner {
@@ -265,6 +276,12 @@ impl Sandbox {
         let mut ready = self.0.ready.lock();
         unheld.iter().filter(|digest| !self.0.store.has(digest)).for_each(|digest| drop(ready.remove(digest)));
         Ok(freed)
+    }
+
+    /// The packs of functions ([`Options::by_function`]) that something was taken from.
+    #[must_use]
+    pub fn packs_used(&self) -> Vec<PathBuf> {
+        self.0.cache.functions().map(|functions| functions.used()).unwrap_or_default()
     }
 
     /// What is installed, by name and version.

@@ -19,7 +19,7 @@ use sortie_contract::plugin::{Brief, Need, Verdict};
 use wasmtime::component::{InstancePre, Linker};
 use wasmtime::{Engine, Store};
 
-use crate::capability::{artifacts, human, limits, model, report, time, tools, types};
+use crate::capability::{artifacts, human, limits, missions, model, report, time, tools, types};
 use crate::guest::Guest;
 
 /// The name of the package in `wit/`.
@@ -65,6 +65,7 @@ pub(crate) static WORLDS: [World; 2] = [
             Interface { name: "human", add_to_linker: v0_2::imports::human },
             Interface { name: "model", add_to_linker: model::add_to_linker },
             Interface { name: "limits", add_to_linker: limits::add_to_linker },
+            Interface { name: "missions", add_to_linker: missions::add_to_linker },
         ],
         exports: v0_2::exports,
     },

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jsonschema::Validator;
 use serde_json::Value;
-use sortie_contract::tool::{ASK, MODEL, ToolInfo};
+use sortie_contract::tool::{ASK, MISSION, MODEL, ToolInfo};
 use sortie_contract::{limit, unfold};
 
 use crate::tool::Tool;
@@ -138,7 +138,7 @@ impl Offered {
                 "`{quoted}`: a name has up to {TOOL_NAME_BYTES_MAX} letters, digits, `_`, `-` and `.`"
             ));
         }
-        if [MODEL, ASK].iter().any(|taken| name.eq_ignore_ascii_case(taken)) {
+        if [MODEL, MISSION, ASK].iter().any(|taken| name.eq_ignore_ascii_case(taken)) {
             return Err(format!("`{quoted}`: the name is taken, for calls that are no tool's"));
         }
         if !begins_with(name, prefix) || name.len() == prefix.len() {

@@ -222,7 +222,9 @@ impl Toolbox {
                 Ok(()) = asking.changed() => {}
                 () = sleep(time_limit), if !asks => {
                     let (name, seconds) = (&info.name, time_limit.as_secs());
-                    return Err(CallError::TimedOut(format!("{name} took longer than {seconds} s; ask it for less")));
+                    return Err(CallError::TimedOut(format!(
+                        "{name} took longer than the {seconds} s that a call of it may take: ask it for a smaller part, or again"
+                    )));
                 }
             }
         };

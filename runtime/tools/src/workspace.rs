@@ -19,6 +19,7 @@ use sortie_contract::tool::CallError;
 mod carry;
 mod copy;
 mod foreign;
+mod own;
 mod path;
 mod quota;
 mod walk;

@@ -12,6 +12,11 @@ pub fn commit(brief: &Brief, tools: &Tools, mended: bool) -> Result<Outcome, Fai
     match brief.objective.as_str() {
         "nothing" => Ok(Outcome::new("done")),
         "endless loop" => spin(),
+        "call, then loop" => {
+            tools.require("Write")?.call(&json!({ "path": "a.txt", "content": "a" }))?;
+            report::milestone("from here on it computes");
+            spin()
+        }
         "call storm" => loop {
             let _ = time::now_ms();
             let _ = tools.require("Read")?.call(&json!({}));
@@ -25,6 +30,7 @@ pub fn commit(brief: &Brief, tools: &Tools, mended: bool) -> Result<Outcome, Fai
         "panic until mended" => panic_until(mended, tools),
         "complain until mended" => complain_until(mended, tools),
         "fail until mended" => fail_until(mended, tools),
+        "look until mended" => look_until(mended, tools),
         "giant strings" => giant_strings(tools),
         "giant name" => raw::giant_name(),
         "giant summary" => Ok(Outcome::new("ä".repeat(20 << 20))),
@@ -77,6 +83,22 @@ fn fail_until(mended: bool, tools: &Tools) -> Result<Outcome, Failure> {
         return Err(Failure::new("the plugin failed"));
     }
     report::milestone("past it");
+    Ok(Outcome::new("went well"))
+}
+
+/// The same as an engine does it that looks at the clock when it makes an error and when it writes. What is logged has the place of the build
+/// in it. The plugin has looked at the clock itself before that.
+fn look_until(mended: bool, tools: &Tools) -> Result<Outcome, Failure> {
+    tools.require("Write")?.call(&json!({ "path": "a.txt", "content": "a" }))?;
+    report::milestone("half way");
+    let before = time::now_ms();
+    if !mended {
+        let _ = time::now_ms();
+        report::error(format!("TypeError: undefined is not a function\nrun@/build/{}/plugin.js", crate::mode()));
+        let _ = time::now_ms();
+        return Err(Failure::new("the plugin failed"));
+    }
+    tools.require("Write")?.call(&json!({ "path": "b.txt", "content": before.to_string() }))?;
     Ok(Outcome::new("went well"))
 }
 

@@ -25,7 +25,7 @@ fn profiled() -> Manifest {
 }
 
 /// What the tests wrote behind the marker.
-fn mode() -> String {
+pub fn mode() -> String {
     // Read as the linker cannot foresee it: the tests write there.
     let mode = unsafe { std::ptr::read_volatile(&raw const DESCRIBE) };
     String::from_utf8_lossy(&mode[16..]).trim_end().to_owned()

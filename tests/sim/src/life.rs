@@ -115,6 +115,7 @@ impl Life {
             retention,
             on_expiry: sortie_contract::envelope::OnExpiry::End,
             crashes_alone_max: CRASHES_ALONE_MAX,
+            children: sortie_mission::child::Bounds::default(),
             hours: Arc::new(hours),
             result_bytes_max: 0,
             schedules_max: 1_000,

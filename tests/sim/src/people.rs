@@ -270,7 +270,12 @@ fn hear(scene: &Scene, client: usize, text: usize, before: Option<usize>, answer
         Err(DispatchError::Journal(_) | DispatchError::Read(_)) => {
             return scene.count("dispatched to a node that failed");
         }
-        Err(error @ (DispatchError::WrongInstance { .. } | DispatchError::Artifacts(_))) => panic!("{error}"),
+        Err(
+            error @ (DispatchError::WrongInstance { .. }
+            | DispatchError::Elsewhere(_)
+            | DispatchError::Draining
+            | DispatchError::Artifacts(_)),
+        ) => panic!("{error}"),
     }
     let accepted = on_disk();
     scene.client(client, |client| {

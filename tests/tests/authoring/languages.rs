@@ -29,6 +29,8 @@ struct Language {
     mending: (&'static str, &'static str),
     /// How it fails.
     reason: &'static str,
+    /// What its end says of that.
+    says: &'static str,
 }
 
 const PYTHON: Language = Language {
@@ -52,6 +54,7 @@ WitWorld = export(Mine)
 "#,
     mending: (r#"brief.inputs["gone"]"#, r#""well""#),
     reason: "plugin_trapped",
+    says: "KeyError: 'gone', at run (plugin.py:10)",
 };
 
 const JAVASCRIPT: Language = Language {
@@ -71,6 +74,7 @@ export const { describe, profile, check, run } = plugin({
 "#,
     mending: ("brief.gone.too", r#""well""#),
     reason: "plugin_failed",
+    says: "brief.gone is undefined, at run (plugin.js:7)",
 };
 
 /// Waits for a page, but no longer than five seconds, and counts the time meanwhile.
@@ -124,6 +128,9 @@ async fn is_a_language_for_authors(language: &Language) {
     let Some(place) = begun_in(folder.path(), "mine", language) else { return };
     let told = done(&place, &["plugin", "check"]);
     assert!(told.contains("2 of 2 cases pass"), "{told}");
+    fs::write(place.join("cases/not-markdown.toml"), "mission = {}\n[expect]\nstatus = \"failed\"\n")
+        .expect("writable");
+    assert!(done(&place, &["plugin", "build"]).contains("nothing changed"), "only a case did");
 
     let guide = blocks(language.chapter.0, language.chapter.1);
     let (_, plugin) = guide.iter().find(|(kind, _)| kind == language.name).expect("the guide has a plugin");
@@ -138,11 +145,17 @@ async fn is_a_language_for_authors(language: &Language) {
     let mission = with(with(mission, "/mission_type", json!("custom")), "/plugin", json!("mine"));
     let end = node.run(&with(mission, "/constraints/allowed_tools", json!(["Glob"]))).await;
     assert_eq!(end["detail"]["reason"], language.reason, "{end:#}");
-    let mended = built(&place, language, &language.broken.replace(language.mending.0, language.mending.1));
-    for (more, code) in [(&[][..], 0), (&["--plugin", mended.to_str().expect("a path")][..], 7)] {
-        let replayed = node.cli(&[&["replay", "last-night"][..], more].concat()).await;
+    assert!(end["summary"].as_str().is_some_and(|summary| summary.contains(language.says)), "{end:#}");
+    let logged = node.cli(&["journal", "last-night", "--log"]).await;
+    assert!(String::from_utf8_lossy(&logged.stdout).contains("error  "), "{logged:?}");
+    let mended = language.broken.replace(language.mending.0, language.mending.1);
+    // The same once more is other bytes, and built in another folder.
+    for (plugin, code) in [(None, 0), (Some(mended.as_str()), 7), (Some(language.broken), 0)] {
+        let build = plugin.map(|plugin| built(&place, language, plugin));
+        let more = build.as_ref().map_or(Vec::new(), |file| vec!["--plugin", file.to_str().expect("a path")]);
+        let replayed = node.cli(&[&["replay", "last-night"][..], &more].concat()).await;
         let said = String::from_utf8_lossy(&replayed.stdout);
-        assert_eq!(replayed.status.code(), Some(code), "{more:?}: {said}");
+        assert_eq!(replayed.status.code(), Some(code), "{plugin:?}: {said}");
     }
 }
 

@@ -127,6 +127,16 @@ fn every_plugin_of_the_guide_builds_as_it_is_written() {
 }
 
 #[test]
+fn the_guides_plugin_that_lands_does_so_before_its_window_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let blocks = blocks("## Land before the end", "## Replay");
+    let of = |kind: &str| blocks.iter().find(|(of, _)| of == kind).map(|(_, body)| body.as_str()).expect("a block");
+    let place = begun(folder.path(), "lander", of("rust"), &[("late", of("toml"))]);
+    let told = done(&place, &["plugin", "check"]);
+    assert!(told.contains("1 of 1 cases pass"), "{told}");
+}
+
+#[test]
 fn the_test_of_the_guide_passes_as_it_is_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let counter = blocks("## Inputs, checks, verdicts", "## Test it natively").remove(0).1;

@@ -198,6 +198,27 @@ async fn a_backup_is_for_administrators_one_at_a_time_and_gone_with_who_reads_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn when_the_last_backup_was_sent_whole_is_known_also_after_a_restart() {
+    let mut node = Node::start().await;
+    node.run(&writing("one")).await;
+    let of = |node: Value| node["last_backup"].clone();
+    assert_eq!(of(node.get("/v1/node").await.json), Value::Null);
+    let before = jiff::Timestamp::now();
+    let file = node.folder().join("sortie.tar").to_string_lossy().into_owned();
+    assert!(node.cli(&["backup", &file]).await.status.success());
+    let known = until("it is known", async || {
+        of(node.get("/v1/node").await.json).as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok())
+    })
+    .await;
+    assert!(known >= before && known <= jiff::Timestamp::now(), "{known}");
+    let counted = node.get("/metrics").await.text;
+    assert!(counted.contains(&format!("sortie_last_backup_timestamp_seconds {}", known.as_second())), "{counted}");
+    node.kill();
+    node.restart().await;
+    assert_eq!(of(node.get("/v1/node").await.json), json!(known.to_string()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_does_not_start_where_a_restore_was_broken_off() {
     let mut node = Node::start().await;
     assert!(node.stop().await.success());

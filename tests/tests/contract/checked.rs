@@ -1,8 +1,8 @@
 //! `sortie plugin check --journal`: last week's missions against a build, on a node, in the data directory of a stopped one, in a backup.
 
 use serde_json::{Value, json};
-use sortie_tests::envelope::{with, without, writing};
-use sortie_tests::{Node, guest};
+use sortie_tests::envelope::{in_ms, with, without, writing};
+use sortie_tests::{Node, guest, until};
 
 /// `sortie plugin check` of a build: its exit code and what it says.
 async fn checked(node: &Node, build: &[u8], words: &[&str]) -> (Option<i32>, String) {
@@ -114,4 +114,38 @@ async fn last_weeks_missions_are_held_against_a_build_wherever_they_are() {
     let (code, said) = checked(&node, &honest, &["--journal", &backup]).await;
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("no backup"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_case_of_a_mission_that_computed_when_it_was_ended_passes() {
+    let node = Node::start().await;
+    install(&node, "honest").await;
+    let build = guest::hostile("honest");
+    let spent = |id, deed| with(mission(id, deed), "/budget", json!({ "max_runtime_minutes": 0.02 }));
+    let closed = |id, deed| with(mission(id, deed), "/autonomy_window", json!({ "end_at": in_ms(2_500) }));
+    for (mission, status) in [
+        (mission("cancelled", "call, then loop"), "cancelled"),
+        (mission("cancelled-at-once", "endless loop"), "cancelled"),
+        (mission("cancelled-asleep", "sleep for ever"), "cancelled"),
+        (spent("spent", "call, then loop"), "timed_out"),
+        (closed("closed", "call, then loop"), "timed_out"),
+    ] {
+        let id = node.accept(&mission).await;
+        if status == "cancelled" {
+            let last = if mission["objective"] == "call, then loop" { "milestone" } else { "granted" };
+            until(&format!("{id}: {last}"), async || {
+                let records = node.get(&format!("/v1/missions/{id}/journal")).await.json;
+                records["items"].as_array()?.iter().any(|record| record["kind"] == last).then_some(())
+            })
+            .await;
+            node.post(&format!("/v1/missions/{id}/cancel"), &json!({})).await.expect_status(202);
+        }
+        assert_eq!(node.until_final(&id).await["status"], status, "{id}");
+        let made = node.cli(&["plugin", "check", "--from", &id]).await;
+        assert!(made.status.success(), "{id}: {}", String::from_utf8_lossy(&made.stderr));
+        let file = node.folder().join("case.toml");
+        std::fs::write(&file, &made.stdout).expect("a writable folder");
+        let (code, said) = checked(&node, &build, &[&file.to_string_lossy()]).await;
+        assert_eq!(code, Some(0), "{id}: {said}{}", String::from_utf8_lossy(&made.stdout));
+    }
 }

@@ -159,6 +159,35 @@ async fn other_inputs_keep_the_digits_of_their_numbers() {
         assert_eq!(node.until_final(&fork).await["status"], "completed");
         let kept = node.get(&format!("/v1/missions/{fork}/artifacts/one.txt")).await.expect_status(200).text;
         assert_eq!(kept.replace(char::is_whitespace, ""), "n:[123456789012345678901234567890,1.10,1e3]");
+        // Who forks that one is shown what it has.
+        let shown = node.get(&format!("/v1/missions/{fork}/fork")).await.expect_status(200).text;
+        assert!(
+            shown
+                .replace(char::is_whitespace, "")
+                .contains(&format!("\"n\":{numbers}").replace(char::is_whitespace, "")),
+            "{shown}"
+        );
+    }
+    let file = node.folder().join("inputs.json");
+    let inputs = envelope["inputs"].to_string();
+    for (inputs, says) in [
+        (inputs.replace("\"@\"", numbers), None),
+        (inputs.replace("\"@\"", "1,\"n\":2"), Some("`n`")),
+        ("[1]".to_owned(), Some("inputs are a JSON object")),
+    ] {
+        std::fs::write(&file, &inputs).expect("a writable folder");
+        let forked = node.cli(&["fork", "digits", "--at", "0", "--inputs", &file.to_string_lossy(), "--json"]).await;
+        let said = [&forked.stdout, &forked.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat();
+        if let Some(says) = says {
+            assert!(!forked.status.success() && said.contains(says), "{inputs}: {said}");
+            continue;
+        }
+        assert!(forked.status.success(), "{inputs}: {said}");
+        let fork: Value = serde_json::from_slice(&forked.stdout).expect("JSON");
+        let fork = fork["mission_id"].as_str().expect("an id").to_owned();
+        assert_eq!(node.until_final(&fork).await["status"], "completed");
+        let kept = node.get(&format!("/v1/missions/{fork}/artifacts/one.txt")).await.expect_status(200).text;
+        assert_eq!(kept.replace(char::is_whitespace, ""), format!("n:{numbers}"));
     }
 }
 

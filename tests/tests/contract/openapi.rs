@@ -200,6 +200,9 @@ async fn every_answer_has_the_form_that_is_described() {
         ("/v1/missions/{id}/cancel", "/v1/missions/running/cancel", json!({"reason": "seen enough"})),
         ("/v1/node/pause", "/v1/node/pause", Value::Null),
         ("/v1/node/resume", "/v1/node/resume", Value::Null),
+        ("/v1/node/drain", "/v1/node/drain", Value::Null),
+        ("/v1/node/undrain", "/v1/node/undrain", Value::Null),
+        ("/v1/missions/{id}/workspace", "/v1/missions/running/workspace", Value::Null),
         ("/v1/deliveries/{id}/redeliver", "/v1/deliveries/whole/redeliver", Value::Null),
     ] {
         held.hold(&document, "post", template, &node.post(path, &body).await);
@@ -277,6 +280,13 @@ impl Held {
         self.hold_problem(document, "post", "/v1/notify/{name}/test", &tried);
         let trial = node.post("/v1/hooks/nobody/try", &json!({"body": {}})).await;
         self.hold_problem(document, "post", "/v1/hooks/{name}/try", &trial);
+        for (path, place) in [
+            ("/api/v1/ops/vp/missions/dispatch", "/api/v1/ops/vp/missions/dispatch"),
+            ("/api/v1/ops/vp/missions/{id}/cancel", "/api/v1/ops/vp/missions/whole/cancel"),
+        ] {
+            let off = node.post(place, &json!({})).await;
+            self.hold_problem(document, "post", path, &off);
+        }
         let delivered = node.post("/v1/hooks/nobody", &json!({})).await;
         self.hold_problem(document, "post", "/v1/hooks/{name}", &delivered);
         let seen = node.get("/v1/schedules/new").await;
@@ -318,8 +328,10 @@ async fn every_example_is_of_the_form_and_is_taken() {
                 assert!(errors.is_empty(), "{method} {path}: {name}: {errors:#?}");
                 // Decisions want a request that they fit, what is fetched a place that there is, what is tried a hook; the others are asked of
                 // what the examples made.
-                let wants_more =
-                    path.contains("{request}") || path == "/v1/plugin-fetch" || path.starts_with("/v1/hooks");
+                let wants_more = path.contains("{request}")
+                    || path == "/v1/plugin-fetch"
+                    || path.starts_with("/v1/hooks")
+                    || path.starts_with("/api/");
                 if wants_more || method == "put" {
                     continue;
                 }

@@ -77,3 +77,32 @@ async fn tokens_come_and_go_without_a_restart_and_what_cannot_be_used_changes_no
     node.post("/v1/missions/asks/requests/r1", &json!({"decision": "answer", "text": "A"})).await.expect_status(200);
     assert_eq!(node.until_final("asks").await["status"], "completed");
 }
+
+/// A configuration with so much room in its one lane.
+fn with_room(concurrency: u8, more: &str) -> String {
+    format!("{more}[[lane]]\nid = \"only\"\nconcurrency = {concurrency}\n")
+}
+
+#[tokio::test]
+async fn room_and_retention_change_without_a_restart() {
+    let mut node = Options::new().config(&with_room(1, "")).start().await;
+    for id in ["a", "b"] {
+        let envelope = sortie_tests::envelope::with(sortie_tests::looping(id), "/vp_id", json!(format!("vp.{id}")));
+        node.accept(&envelope).await;
+    }
+    node.until_status("a", "running").await;
+    assert_eq!(node.mission("b").await["status"], "queued", "there is room for one");
+    node.reconfigure(&with_room(2, ""));
+    node.signal(Signal::HUP);
+    node.until_status("b", "running").await;
+    let lanes = node.get("/v1/node").await.expect_status(200).json["lanes"].clone();
+    assert_eq!(lanes[0]["concurrency"], 2, "{lanes}");
+
+    node.post("/v1/missions/a/cancel", &json!(null)).await.expect_status(202);
+    node.until_final("a").await;
+    node.reconfigure(&with_room(2, "[retention]\nage = \"1s\"\n"));
+    node.signal(Signal::HUP);
+    until("it is removed", async || (node.get("/v1/missions/a").await.status == 404).then_some(())).await;
+    assert!(!node.read_log().contains("hold after a restart"));
+    assert_eq!(node.mission("b").await["status"], "running");
+}

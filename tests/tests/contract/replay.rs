@@ -73,6 +73,22 @@ async fn what_was_logged_of_a_failure_is_no_part_of_what_a_mended_build_does() {
     }
 }
 
+/// An engine looks at the clock around what it logs of an error, and what it logs has the folder in it that it was built in.
+#[tokio::test]
+async fn looks_at_the_clock_around_what_was_logged_of_a_failure_are_no_part_of_it() {
+    let node = failed("look until mended", "plugin_failed").await;
+    for (build, code, says) in [
+        ("honest", 0, "same: it ends as the recorded run did"),
+        ("rebuilt", 0, "same: it ends as the recorded run did; only what it logs of that is different"),
+        ("mended", 7, "mended: it gets past what the recorded run ended with, and would go on with a call of `Write`"),
+    ] {
+        let (found, said) = replay(&node, "last-night", Some(&guest::hostile(build))).await;
+        assert_eq!(found, Some(code), "{build}: {said}");
+        assert!(said.lines().last().is_some_and(|last| last.starts_with(says)), "{build}: {said}");
+        assert_eq!(said.matches("half way").count(), 1, "{build}: what was shown is not shown again: {said}");
+    }
+}
+
 #[tokio::test]
 async fn another_plugin_is_different_and_it_says_where() {
     let node = Node::start().await;

@@ -84,6 +84,12 @@ async fn every_page_is_readable_and_lets_nothing_run_but_its_own_files() {
         assert!(answer.header("cache-control").contains("immutable") && answer.text.len() > 100, "{file}");
     }
     stranger.get("/assets/none.js").await.expect_status(404);
+    // What nothing of ours has looked at is refused by a page, too.
+    for (path, status) in [("/assets/%FF", 400), ("/missions/%FF", 400), ("/go/%FF", 400), ("/signout", 405)] {
+        let answer = browser.get(path).await.expect_status(status);
+        assert!(answer.header("content-type").starts_with("text/html"), "{path}: {answer:?}");
+        markup::is_readable(path, &dom_query::Document::from(answer.text));
+    }
 }
 
 #[tokio::test]

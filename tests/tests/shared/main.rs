@@ -1,6 +1,8 @@
 //! Artifacts in a store that nodes share, on a server that others wrote and on a folder: what is recorded is there, what is read is what was
 //! stored, and a store that is away holds missions up and loses nothing.
 
+#![expect(clippy::disallowed_methods, reason = "tests watch a node from outside, with the clock of the outside")]
+
 mod bucket;
 mod portable;
 

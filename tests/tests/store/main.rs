@@ -46,7 +46,7 @@ fn made(server: &Server, database: &str) -> (tempfile::TempDir, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_are_made_first_and_a_store_is_one_nodes() {
+async fn tables_are_made_first_and_a_store_is_many_nodes() {
     let Some(server) = Server::start() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let lines = config(&server, &server.database("one"));
@@ -56,7 +56,7 @@ async fn tables_are_made_first_and_a_store_is_one_nodes() {
         assert!(text.contains(words) && code == Some(wanted), "{code:?}: {text}");
     };
     expect(said(folder.path(), &serve), 6, "run `sortie migrate`");
-    expect(said(folder.path(), &["migrate"]), 0, "has tables of version 1 now (before: 0)");
+    expect(said(folder.path(), &["migrate"]), 0, "has tables of version 2 now (before: 0)");
     expect(said(folder.path(), &["migrate"]), 0, "already");
     // What is about a file.
     let file = folder.path().join("backup.tar").display().to_string();
@@ -66,9 +66,12 @@ async fn tables_are_made_first_and_a_store_is_one_nodes() {
     let id = node.accept(&writing("m-1")).await;
     node.until_final(&id).await;
     assert!(!node.data().join("journal.redb").exists());
-    expect(said(folder.path(), &serve), 6, "in use by node factory-1 since");
+    let other = Options::new().config(&lines).start().await;
+    let of_other = other.accept(&writing("m-2")).await;
+    other.until_final(&of_other).await;
+    drop(other);
     let (found, _) = said(folder.path(), &["doctor"]);
-    assert!(found.contains("has tables of version 1"), "{found}");
+    assert!(found.contains("has tables of version 2"), "{found}");
     // A backup of the node that runs is a journal: a node without a database goes on from it.
     let archive = node.folder().join("backup.tar");
     let backup = node.cli(&["backup", &archive.display().to_string()]).await;

@@ -23,6 +23,7 @@ pub(crate) const KEYS: &[&str] = &[
     "id",
     "tool",
     "model",
+    "mission",
     "sleep",
     "steps",
     "with",

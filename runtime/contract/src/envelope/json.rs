@@ -58,6 +58,13 @@ pub fn in_one_line(text: &str) -> Option<Box<RawValue>> {
     rewritten(text, same)
 }
 
+/// The same on many lines, for people.
+#[must_use]
+pub fn laid_out(text: &str) -> Option<String> {
+    let json = Json::read(text).ok().filter(|read| read.duplicates.is_empty())?.json;
+    serde_json::to_string_pretty(&json).ok()
+}
+
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Json<'a> {

@@ -22,7 +22,8 @@ use url::Url;
 use super::fields::{Findings, Object, wrong_type};
 use super::json::{Json, Members, Read};
 use super::{
-    Budget, Cadence, Callback, Constraints, Envelope, ForkedFrom, MissionType, OnExpiry, OnWindowEnd, Window, canonical,
+    Budget, Cadence, Callback, ChildOf, Constraints, Envelope, ForkedFrom, MissionType, OnExpiry, OnWindowEnd, Window,
+    canonical,
 };
 use crate::artifact::{ArtifactName, StorageScope};
 use crate::digest::Digest;
@@ -31,8 +32,8 @@ use crate::limit;
 use crate::mistake::{Mistake, Pointer, code};
 use crate::money::MicroUsd;
 
-/// The fields of an envelope: the contract's, then the extensions, then what the node itself writes into that of a fork.
-pub(super) const FIELDS: [&str; 25] = [
+/// The fields of an envelope: the contract's, then the extensions, then what the node itself writes into that of a fork or a child.
+pub(super) const FIELDS: [&str; 26] = [
     "mission_id",
     "vp_id",
     "vp_session_id",
@@ -58,6 +59,7 @@ pub(super) const FIELDS: [&str; 25] = [
     "carry_over_max",
     "on_expiry",
     "forked_from",
+    "child_of",
 ];
 /// Those without which there is no mission.
 pub(super) const REQUIRED: [&str; 9] = [
@@ -192,6 +194,7 @@ fn envelope(members: &Members<'_>, found: &mut Findings) -> Envelope {
     let (on_window_end, carry_over_max) = carry_over(&top, found);
     let on_expiry = on_expiry(&top, found);
     let forked_from = forked_from(&top, found);
+    let child_of = child_of(&top, found);
     if mission_type == Some(MissionType::Custom) && top.value("plugin").is_none() {
         found.wrong(top.at("plugin"), code::REQUIRED, "a `custom` mission names its plugin: `name` or `name@version`");
     }
@@ -224,6 +227,7 @@ fn envelope(members: &Members<'_>, found: &mut Findings) -> Envelope {
         carry_over_max,
         on_expiry,
         forked_from,
+        child_of,
     }
 }
 
@@ -233,6 +237,18 @@ fn forked_from(top: &Object<'_, '_>, found: &mut Findings) -> Option<ForkedFrom>
     if !found.accepted {
         let detail = "`forked_from` is for the node to write: `POST /v1/missions/{id}/fork` makes a fork";
         found.wrong(top.at("forked_from"), code::RESERVED, detail);
+        return None;
+    }
+    let text = serde_json::to_string(said).expect("a tree that was read can be written");
+    serde_json::from_str(&text).ok()
+}
+
+/// Whose child it is. An older Sortie accepted anything there, and heeded none of it.
+fn child_of(top: &Object<'_, '_>, found: &mut Findings) -> Option<ChildOf> {
+    let said = top.value("child_of")?;
+    if !found.accepted {
+        let detail = "`child_of` is for the node to write: a plugin dispatches a child by `missions.dispatch`";
+        found.wrong(top.at("child_of"), code::RESERVED, detail);
         return None;
     }
     let text = serde_json::to_string(said).expect("a tree that was read can be written");

@@ -7,6 +7,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::MissionType;
+use super::child::ORDER;
 use super::parse::REQUIRED;
 use crate::event::Event;
 use crate::id as ids;
@@ -41,6 +42,47 @@ pub fn envelope_schema() -> Value {
                 "then": { "properties": { "callback": { "type": "object" } }, "required": ["callback"] },
             },
         ],
+    })
+}
+
+/// The JSON Schema of what a plugin says of a mission that it dispatches.
+#[must_use]
+pub fn order_schema() -> Value {
+    let properties: Map<String, Value> =
+        properties().into_iter().filter(|(name, _)| ORDER.contains(&name.as_str())).collect();
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Mission order",
+        "description": "What a plugin says of a mission that it dispatches, in the words of an envelope; the rest is its own mission's, or the node's.",
+        "type": "object",
+        "required": ["objective", "mission_type"],
+        "additionalProperties": false,
+        "properties": properties,
+    })
+}
+
+/// The JSON Schema of what a plugin is told of a mission that it dispatched, once that has ended.
+#[must_use]
+pub fn result_schema() -> Value {
+    let text = |description: &str| json!({ "type": "string", "description": description });
+    let properties = json!({
+        "mission_id": text("The mission: `missions.artifact` reads what it left by this."),
+        "status": { "enum": ["completed", "failed", "cancelled", "timed_out"], "description": "How it ended." },
+        "reason": text("Why, as of a final event."),
+        "summary": text("For people."),
+        "next_action": text("What somebody should do next."),
+        "criteria": { "type": "array", "items": { "type": "object" }, "description": "Its success criteria: `criterion`, `verdict`, `evidence`." },
+        "artifacts": { "type": "array", "items": { "type": "object" }, "description": "What it left: `name`, `media_type`, `bytes`, `sha256`." },
+        "usage": { "type": "object", "description": "What it has used: `runtime_minutes`, `llm_calls`, `estimated_cost_usd`." },
+    });
+    let required: Vec<&String> = properties.as_object().into_iter().flat_map(Map::keys).collect();
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Mission result",
+        "description": "What a plugin is told of a mission that it dispatched, once that has ended.",
+        "type": "object",
+        "required": required,
+        "properties": properties,
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sortie_contract::{MissionNo, Mistake, Pointer, Timestamp};
-use sortie_journal::{ScheduleChange, WriteError};
+use sortie_journal::{Owner, ScheduleChange, WriteError};
 use sortie_schedule::{
     Action, FireWindow, Order, Origin, Overlap, Position, Previous, Schedule, is_closed, revise, settle,
 };
@@ -138,6 +138,11 @@ impl Engine {
     ) -> Result<Arc<State>, ScheduleError> {
         self.check_schedule(&schedule).await?;
         let _room = self.schedules.room(self.settings.schedules_max)?;
+        if let Some(fleet) = self.log.fleet()
+            && let Owner::Elsewhere(peer) = fleet.claim_schedule(schedule.id().to_owned()).await?
+        {
+            return Err(ScheduleError::Elsewhere(peer.name));
+        }
         let (id, now): (Arc<str>, _) = (schedule.id().into(), self.ambient.wall());
         let about = Arc::new(About { calendars, revision: 1, changes: Vec::new() });
         let progress = Progress { position: Position::new(now), running: BTreeMap::new(), previous: None };

@@ -12,6 +12,7 @@ use super::ScheduleError;
 use super::act::in_the_mission;
 use super::kept::{Entry, Made, read};
 use super::plan::{Plan, State, Step};
+use crate::fleet::Member;
 use crate::intake::DispatchError;
 use crate::look::artifacts;
 use crate::{Engine, ReadError};
@@ -68,6 +69,9 @@ impl Engine {
                         self.found(plan, step, &mission_id).await
                     }
                     Err(DispatchError::MissionIdConflict) => self.found(plan, step, &mission_id).await,
+                    Err(DispatchError::Elsewhere(member)) => {
+                        self.found_elsewhere(plan, step, &mission_id, *member).await
+                    }
                     Err(DispatchError::Invalid(mistakes)) => {
                         let mistakes = mistakes.into_iter().map(|mistake| in_the_mission(&mistake));
                         self.refused(plan, step, mistakes.collect()).await
@@ -115,6 +119,30 @@ impl Engine {
             }
         }
         self.record(plan, step).await
+    }
+
+    /// A fire whose mission another node of the store has, or would have to have.
+    async fn found_elsewhere(
+        self: &Arc<Self>,
+        plan: &Arc<Plan>,
+        mut step: Step,
+        mission_id: &MissionId,
+        member: Member,
+    ) -> Result<Step, ScheduleError> {
+        let (engine, id) = (Arc::clone(self), mission_id.clone());
+        let there = self.ambient.unblock(move || engine.holder(id.as_str())).await.map_err(ReadError::Task)??;
+        if there.is_some() {
+            if let Some(entry) = step.entries.last_mut() {
+                entry.made = Some(Made::Found);
+            }
+            return self.record(plan, step).await;
+        }
+        if !member.is_live() {
+            return Err(ScheduleError::Later(DispatchError::Elsewhere(Box::new(member))));
+        }
+        let at = Pointer::root().join("mission").join("vp_id");
+        let detail = format!("the missions of this VP are with the node `{}`: make the schedule there", member.name);
+        self.refused(plan, step, vec![Mistake::new(at, "elsewhere", detail)]).await
     }
 
     /// Whether the history of a schedule says that it made this mission.

@@ -35,6 +35,8 @@ pub struct ExplainedView {
     pub effective_window: Option<EffectiveWindowView>,
     /// What its constraints say of each tool of the node.
     pub tools: Vec<ToolSaidView>,
+    /// What its constraints and its budget say of each model of the node; none: the node has no model.
+    pub models: Vec<ModelSaidView>,
     /// What it is held against at its end.
     pub success_criteria: Vec<String>,
     /// What it has to leave.
@@ -53,6 +55,30 @@ pub struct ToolSaidView {
     pub only_some: bool,
     /// The entries that say so, in the order in which they hold; none: no entry allows it.
     pub by: Vec<EntryView>,
+}
+
+/// What would become of the calls of a model.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, rename = "ModelSaid")]
+pub struct ModelSaidView {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What its provider calls it.
+    pub model: String,
+    /// Whether it answers requests that name none.
+    pub is_default: bool,
+    /// What becomes of its calls. They need no entry that allows them.
+    pub verdict: ToolVerdict,
+    /// The entry that says so, where one does.
+    pub by: Option<EntryView>,
+    /// What is read costs, in US dollars for a million tokens.
+    pub input_usd_per_mtok: f64,
+    /// What is written costs, in US dollars for a million tokens.
+    pub output_usd_per_mtok: f64,
+    /// What the writing of its longest answer costs, in US dollars.
+    pub longest_answer_usd: f64,
+    /// How many answers the budget has room for, if each is the longest and what is read costs nothing; null where it has no limit, or is open.
+    pub longest_answers: Option<u64>,
 }
 
 /// What becomes of the calls of a tool.

@@ -97,6 +97,10 @@ pub struct MissionView {
     pub ended_at: Option<Timestamp>,
     /// Where it comes from, if it is a fork; else null.
     pub forked_from: Option<ForkedView>,
+    /// The mission that dispatched it; else null.
+    pub parent_id: Option<String>,
+    /// How many missions it has dispatched.
+    pub children: u32,
     /// When its envelope was made.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub created_at: Timestamp,
@@ -384,13 +388,17 @@ pub enum WaitKind {
     Time,
     /// A provider that refuses a call for now, such as a model's: the call is made again then.
     Provider,
+    /// The missions that it has dispatched.
+    Missions,
     /// Money: what other calls have set aside, or a budget wider than the mission, which is renewed then.
     Budget,
+    /// The files of its session, which are on the disk of another node.
+    WorkspaceElsewhere,
 }
 
 impl WaitKind {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Window,
         Self::NodePaused,
         Self::SchedulePaused,
@@ -402,7 +410,9 @@ impl WaitKind {
         Self::People,
         Self::Time,
         Self::Provider,
+        Self::Missions,
         Self::Budget,
+        Self::WorkspaceElsewhere,
     ];
 }
 
@@ -442,6 +452,8 @@ pub struct CallView {
 pub struct MissionLine {
     /// Its name.
     pub mission_id: String,
+    /// The mission that dispatched it; else null.
+    pub parent_id: Option<String>,
     /// Who it is done as.
     pub vp_id: String,
     /// The session that it belongs to.

@@ -216,6 +216,23 @@ pub enum NodeState {
     Stopping,
 }
 
+/// An older dialect that the node speaks by itself: jobs of a Redis stream, heartbeats.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Dialect", deny_unknown_fields)]
+pub struct DialectView {
+    /// `redis` or `heartbeat`.
+    pub name: String,
+    /// With whom: the stream of jobs, the address of the headquarters.
+    pub address: String,
+    /// Whether it is heard.
+    pub connected: bool,
+    /// Since when that is so; null before the first attempt.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub since: Option<Timestamp>,
+    /// What went wrong last; null while nothing does.
+    pub error: Option<String>,
+}
+
 /// A node: who it is and what it has room for.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -244,8 +261,13 @@ pub struct NodeView {
     pub quarantined: usize,
     /// Where its tools come from.
     pub providers: Vec<ProviderView>,
+    /// The older dialects of the control plane that it speaks by itself, and how each stands.
+    pub dialects: Vec<DialectView>,
     /// That its data were restored from a backup, and it starts, delivers and fires nothing until it is resumed. Else null.
     pub restored: Option<RestoredView>,
+    /// The moment that the last backup of its data folder shows which was sent whole; null where there was none.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub last_backup: Option<Timestamp>,
     /// The disk of its data folder.
     pub disk: DiskView,
     /// What its data folder takes, by kind, in bytes; null for a moment after the start.

@@ -16,7 +16,7 @@ use sortie_contract::plugin::{Brief, Crash, Manifest, PluginIdentity, Verdict};
 use sortie_contract::{InstanceId, LaneId, Mistake};
 use sortie_engine::act::PauseFile;
 use sortie_engine::recover::Others;
-use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Guests, Parts, Settings, SharedRoom};
+use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Guests, OpenLog, Parts, Settings, SharedRoom};
 use sortie_journal::sim::SimDisk;
 use sortie_journal::{EmbeddedLog, Journal, Options};
 use sortie_mission::wider::WiderBudget;
@@ -88,6 +88,7 @@ fn settings() -> Settings {
         retention: Retentions::default(),
         on_expiry: sortie_contract::envelope::OnExpiry::End,
         crashes_alone_max: 3,
+        children: sortie_mission::child::Bounds::default(),
         hours: Arc::default(),
         result_bytes_max: 0,
         schedules_max: 1_000,
@@ -131,16 +132,30 @@ pub(crate) fn open_set(
     tools: Vec<Arc<dyn Provider>>,
     set: impl FnOnce(&mut Settings),
 ) -> Arc<Engine> {
-    let mut settings = settings();
-    set(&mut settings);
     let options = Options { cache_bytes: 0, ..Options::default() };
     let (journal, opened) = Journal::open_backend(disk.clone(), &options).unwrap();
+    let log: OpenLog = Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(journal, &opened, visit)?)));
+    open_on(log, folder, guests, wire, ambient, tools, set)
+}
+
+/// The same, on a log of the test's own.
+pub(crate) fn open_on(
+    log: OpenLog,
+    folder: &Path,
+    guests: Arc<dyn Guests>,
+    wire: Arc<dyn Transport>,
+    ambient: Surroundings,
+    tools: Vec<Arc<dyn Provider>>,
+    set: impl FnOnce(&mut Settings),
+) -> Arc<Engine> {
+    let mut settings = settings();
+    set(&mut settings);
     let room = Arc::new(SharedRoom::new(Arc::new(Disk::new(folder, 0)), u64::MAX));
     let bounds = WorkspaceBounds { bytes_max: u64::MAX, files_max: u64::MAX };
     let parts = Parts {
         shared: None,
         settings,
-        log: Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(journal, &opened, visit)?))),
+        log,
         guests,
         tools: Providers::new(BuiltIn::new(ToolsConfig::default()).unwrap(), tools, ambient.wall()).unwrap(),
         models: Arc::new(Configured::new(&ModelsConfig::default(), folder, Arc::clone(&ambient)).unwrap()),

@@ -156,6 +156,11 @@ impl Leases {
         Self { newest: Mutex::default(), last_token: AtomicU64::new(token) }
     }
 
+    /// Those that are given from now on are behind this one, too.
+    pub(crate) fn raise(&self, token: u64) {
+        self.last_token.fetch_max(token, Ordering::Relaxed);
+    }
+
     /// Hands over, unless another has a newer lease. The lock is held until it is in the queue, so that what is handed over under
     /// an older lease is before the newer one's barrier.
     pub(crate) fn fenced<T>(

@@ -1,8 +1,12 @@
 //! The log in memory, as naive as can be: what the others are held against. Everything is durable at once, and every question is
 //! answered by looking at all there is.
 
-use std::collections::BTreeMap;
+mod fleet;
+mod state;
+
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::civil::Date;
 use parking_lot::Mutex;
@@ -10,184 +14,71 @@ use sortie_contract::cursor::Cursor;
 use sortie_contract::{MissionId, MissionNo, SessionId, Stamped, VpId};
 use tokio::sync::watch;
 
+use self::fleet::Seat;
+use self::state::{Mission, Plan, State};
 use super::{AdmitError, Admitted, Beginning, Decision, Failure, Keys, Known, Lease, Log, Twin, Undo};
-use crate::actions::{self, ACTIONS_MAX};
-use crate::append::{Append, CursorChange};
+use crate::actions;
+use crate::append::Append;
 use crate::balance::{self, Account, Balance};
 use crate::catalog::Session;
 use crate::clocks;
 use crate::cursor;
 use crate::error::{ReadError, WriteError};
 use crate::feed::{self, FeedEntry};
+use crate::fleet::Fleet;
 use crate::frame;
 use crate::head::Head;
 use crate::journal::Receipt;
 use crate::pin::Pinned;
 use crate::quarantine::{Quarantine, Remains};
 use crate::room::Room;
-use crate::schedule::{self, FIRES_MAX, Kept, Mark, ScheduleChange, To};
+use crate::schedule::{self, Kept, Mark, ScheduleChange, To};
 use crate::snapshot::{Copied, Draft, Row, SnapshotError};
 use crate::table::Meta;
+
+pub use self::fleet::MemoryFleet;
 
 /// A log that is gone with its process.
 #[derive(Debug)]
 pub struct MemoryLog {
-    state: Mutex<State>,
-    position: watch::Sender<u64>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    missions: BTreeMap<u64, Mission>,
-    feed: Vec<FeedEntry>,
-    last_no: u64,
-    last_token: u64,
-    leases: BTreeMap<u64, u64>,
-    schedules: BTreeMap<String, Plan>,
-    clocks: Vec<(MissionNo, u64)>,
-    actions: BTreeMap<u64, String>,
-    pins: BTreeMap<u64, Pinned>,
-    balances: BTreeMap<Account, Balance>,
-    closed: bool,
-}
-
-#[derive(Debug, Default)]
-struct Mission {
-    /// By frame.
-    records: Vec<Vec<Stamped>>,
-    head: Option<Head>,
-    cursor: Option<Cursor>,
-    quarantine: Option<Quarantine>,
-}
-
-#[derive(Debug)]
-struct Plan {
-    kept: Kept,
-    /// By number.
-    fires: BTreeMap<u64, String>,
-}
-
-impl Mission {
-    fn next(&self) -> u32 {
-        u32::try_from(self.records.iter().map(Vec::len).sum::<usize>()).expect("a mission has fewer than 2^32 records")
-    }
+    state: Arc<Mutex<State>>,
+    position: Arc<watch::Sender<u64>>,
+    closed: AtomicBool,
+    failed: watch::Sender<Option<WriteError>>,
+    /// Where it is one of many: see [`MemoryFleet`].
+    seat: Option<Seat>,
 }
 
 impl Default for MemoryLog {
     fn default() -> Self {
-        Self { state: Mutex::default(), position: watch::Sender::new(0) }
-    }
-}
-
-impl State {
-    fn heads(&self) -> impl DoubleEndedIterator<Item = (MissionNo, &Head)> {
-        self.missions.iter().filter_map(|(no, mission)| Some((MissionNo(*no), mission.head.as_ref()?)))
-    }
-
-    fn twin(&self, is: impl Fn(&Head) -> bool) -> Option<Twin> {
-        self.heads().find(|(_, head)| is(head)).map(|(no, head)| Twin { no, head: head.clone() })
-    }
-
-    /// Sessions by VP and name: how many missions, and the newest.
-    fn sessions(&self) -> BTreeMap<(&VpId, &SessionId), (u64, MissionNo)> {
-        let mut sessions = BTreeMap::new();
-        for (no, head) in self.heads() {
-            let (missions, latest) = sessions.entry((&head.vp, &head.session)).or_insert((0, no));
-            *missions += 1;
-            *latest = no;
-        }
-        sessions
-    }
-
-    fn cursors(&self, closed: bool) -> Vec<(MissionNo, Cursor)> {
-        let all = self.missions.iter().filter_map(|(no, mission)| Some((MissionNo(*no), mission.cursor.clone()?)));
-        all.filter(|(_, cursor)| cursor.closed == closed).collect()
-    }
-
-    /// Whether a change of a schedule is made from the last one.
-    fn fits(&self, change: &ScheduleChange) -> Result<(), WriteError> {
-        let version = self.schedules.get(&change.id).map_or(0, |plan| plan.kept.version);
-        if version == change.from { Ok(()) } else { Err(WriteError::ScheduleMoved { id: change.id.clone() }) }
-    }
-
-    fn change(&mut self, change: ScheduleChange) {
-        let To::Kept { definition, position, fires } = change.to else {
-            self.schedules.remove(&change.id);
-            return;
-        };
-        let empty = || Kept { version: 0, definition: String::new(), position: String::new(), last_fire: 0 };
-        let plan = self.schedules.entry(change.id).or_insert_with(|| Plan { kept: empty(), fires: BTreeMap::new() });
-        plan.kept.version += 1;
-        plan.kept.position = position;
-        if let Some(definition) = definition {
-            plan.kept.definition = definition;
-        }
-        for fire in fires {
-            plan.kept.last_fire += 1;
-            plan.fires.insert(plan.kept.last_fire, fire);
-        }
-        let oldest = (plan.kept.last_fire + 1).saturating_sub(FIRES_MAX);
-        plan.fires = plan.fires.split_off(&oldest);
-    }
-
-    fn append(&mut self, append: &Append, position: u64) -> Result<u64, WriteError> {
-        let no = MissionNo(append.mission);
-        if let (Some(held), Some(newest)) = (append.lease, self.leases.get(&append.mission))
-            && *newest > held
-        {
-            return Err(WriteError::Fenced { mission: no, held, newest: *newest });
-        }
-        let cursor = self.missions.get(&append.mission).and_then(|mission| mission.cursor.as_ref());
-        if append.cursor_before.as_ref().is_some_and(|before| before.as_deref() != cursor) {
-            return Err(WriteError::CursorMoved { mission: no });
-        }
-        let expected = self.missions.get(&append.mission).map_or(0, Mission::next);
-        if let Some(frame) = append.frame.as_ref().filter(|frame| frame.first != expected) {
-            return Err(WriteError::Conflict { mission: no, first: frame.first, expected });
-        }
-        self.last_no = self.last_no.max(append.mission);
-        for movement in append.movements() {
-            let oldest = balance::kept_from(movement.account.day);
-            let day = movement.account.day;
-            let follows = self.balances.keys().any(|account| (balance::follows(day)..day).contains(&account.day));
-            if follows && !self.balances.contains_key(&movement.account) {
-                self.balances.retain(|account, _| account.day >= oldest);
-            }
-            let balance = self.balances.entry(movement.account.clone()).or_default();
-            *balance = balance.moved(movement);
-        }
-        let mission = self.missions.entry(append.mission).or_default();
-        if let Some(head) = &append.head {
-            mission.head = Some(Head::decode(append.mission, head).expect("what was encoded decodes"));
-        }
-        match &append.cursor {
-            Some(CursorChange::Set(cursor)) => {
-                mission.cursor = Some(cursor::decode(append.mission, cursor).expect("what was encoded decodes"));
-            }
-            Some(CursorChange::Remove) => mission.cursor = None,
-            None => {}
-        }
-        if let Some(quarantine) = &append.quarantine {
-            let decoded = Quarantine::decode(append.mission, &quarantine.bytes);
-            mission.quarantine = Some(decoded.expect("what was encoded decodes"));
-        }
-        if let Some(frame) = &append.frame {
-            let mut records = Vec::new();
-            frame::decode((append.mission, frame.first), &frame.bytes, &mut records).expect("what was encoded decodes");
-            mission.records.push(records);
-        }
-        let Some((first, count)) = append.told() else { return Ok(position) };
-        let position = position + 1;
-        self.feed.push(FeedEntry { position, mission: no, first, count });
-        Ok(position)
+        Self::of(Arc::default(), Arc::new(watch::Sender::new(0)), None)
     }
 }
 
 impl MemoryLog {
-    /// The state, while it is not closed.
+    fn of(state: Arc<Mutex<State>>, position: Arc<watch::Sender<u64>>, seat: Option<Seat>) -> Self {
+        Self { state, position, closed: AtomicBool::new(false), failed: watch::Sender::new(None), seat }
+    }
+
+    /// The state, while it is not closed, and nobody has adopted it.
     fn open<T>(&self, act: impl FnOnce(&mut State) -> Result<T, WriteError>) -> Result<T, WriteError> {
-        let mut state = self.state.lock();
-        if state.closed { Err(WriteError::Closed) } else { act(&mut state) }
+        let _writing = self.takes()?;
+        act(&mut self.state.lock())
+    }
+
+    /// Whether it takes anything, and will until this is dropped.
+    fn takes(&self) -> Result<Option<fleet::Writing<'_>>, WriteError> {
+        if let Some(error) = &*self.failed.borrow() {
+            return Err(error.clone());
+        }
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(WriteError::Closed);
+        }
+        let writing = self.seat.as_ref().map(Seat::writes).transpose();
+        if let Err(error) = &writing {
+            self.failed.send_if_modified(|failed| failed.replace(error.clone()).is_none());
+        }
+        writing
     }
 
     fn receipt(&self) -> Receipt {
@@ -226,6 +117,9 @@ impl Log for MemoryLog {
             self.position.send_replace(position);
             Ok(Admitted::Accepted { no: known.no, receipt: Receipt::of(Ok(position)) })
         })?;
+        if let (Some(seat), Admitted::Accepted { .. }) = (&self.seat, &admitted) {
+            seat.keeps(keys);
+        }
         Ok(admitted)
     }
 
@@ -270,21 +164,30 @@ impl Log for MemoryLog {
     }
 
     fn remove(&self, mission: MissionNo) -> Result<(), AdmitError> {
-        self.open(|state| {
+        let removed = self.open(|state| {
             state.last_no = state.last_no.max(mission.0);
-            state.missions.remove(&mission.0);
             state.pins.remove(&mission.0);
-            Ok(())
+            Ok(state.missions.remove(&mission.0))
         })?;
+        if let (Some(seat), Some(head)) = (&self.seat, removed.and_then(|mission| mission.head)) {
+            seat.forgets(&head);
+        }
         Ok(())
     }
 
     fn change_schedule(&self, change: ScheduleChange) -> Result<Receipt, WriteError> {
+        let (id, is_removed) = (change.id.clone(), matches!(change.to, To::Removed));
         self.open(|state| {
             state.fits(&change)?;
             state.change(change);
-            Ok(self.receipt())
-        })
+            Ok(())
+        })?;
+        match &self.seat {
+            Some(seat) if is_removed => seat.forgets_schedule(&id),
+            Some(seat) => seat.keeps_schedule(&id),
+            None => {}
+        }
+        Ok(self.receipt())
     }
 
     fn schedules_after(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, Kept)>, ReadError> {
@@ -317,9 +220,9 @@ impl Log for MemoryLog {
 
     fn act(&self, text: String) -> Result<Receipt, WriteError> {
         self.open(|state| {
-            let no = state.actions.last_key_value().map_or(0, |(no, _)| *no) + 1;
-            state.actions.insert(no, text);
-            state.actions.retain(|kept, _| *kept > no.saturating_sub(ACTIONS_MAX));
+            let last = state.actions.last_key_value().map_or(0, |(no, _)| *no);
+            state.actions.insert(last.max(state.floor) + 1, text);
+            state.keeps_the_newest_actions();
             Ok(())
         })?;
         Ok(self.receipt())
@@ -524,7 +427,9 @@ impl Log for MemoryLog {
             let (key, bytes) = balance::written(account, *balance);
             draft.push(Row::Balance(key, bytes))?;
         }
-        for entries in state.feed.chunks(feed::ENTRIES_A_ROW_MAX) {
+        // A row has positions without gaps; between two shares is one.
+        let runs = state.feed.chunk_by(|one, next| one.position + 1 == next.position);
+        for entries in runs.flat_map(|run| run.chunks(feed::ENTRIES_A_ROW_MAX)) {
             let begin = entries[0].position;
             draft.push(Row::Feed(begin, feed::encode(begin, entries)))?;
         }
@@ -532,16 +437,31 @@ impl Log for MemoryLog {
         draft.finish(Meta { commits: 1, position, last_no: state.last_no, ..Meta::NEW })
     }
 
+    fn fleet(&self) -> Option<&dyn Fleet> {
+        self.seat.is_some().then_some(self)
+    }
+
     fn poisoned(&self) -> Option<WriteError> {
-        None
+        self.failed.borrow().clone()
     }
 
     fn failed(&self) -> Failure {
-        Box::pin(std::future::pending())
+        let mut failed = self.failed.subscribe();
+        Box::pin(async move {
+            if let Ok(error) = failed.wait_for(Option::is_some).await
+                && let Some(error) = error.clone()
+            {
+                return error;
+            }
+            std::future::pending().await
+        })
     }
 
     fn close(&self) -> Result<(), WriteError> {
-        self.state.lock().closed = true;
-        Ok(())
+        self.closed.store(true, Ordering::SeqCst);
+        if let Some(seat) = &self.seat {
+            seat.leaves();
+        }
+        self.failed.borrow().clone().map_or(Ok(()), Err)
     }
 }

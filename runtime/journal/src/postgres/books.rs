@@ -20,6 +20,17 @@ impl Books {
         Self(rows.collect())
     }
 
+    /// An account with what another has of it besides.
+    pub(super) fn with(&self, key: String, other: Balance) -> (String, Balance) {
+        let mine = self.0.get(&key).copied().unwrap_or_default();
+        (key, mine.with(other))
+    }
+
+    /// These are what they are from now on.
+    pub(super) fn extend(&mut self, balances: Vec<(String, Balance)>) {
+        self.0.extend(balances);
+    }
+
     /// Moves them, in this order.
     pub(super) fn moved<'a>(&mut self, movements: impl Iterator<Item = &'a Movement>) -> Moved {
         let (mut touched, mut forgotten_below) = (BTreeSet::new(), None);

@@ -15,6 +15,8 @@ use tokio_postgres::Row;
 
 use super::PostgresLog;
 use super::copy;
+use super::hold;
+use super::link::Param;
 use super::read::{self, PAGE};
 use super::script::int;
 use crate::actions;
@@ -25,6 +27,7 @@ use crate::clocks;
 use crate::cursor;
 use crate::error::{ReadError, WriteError};
 use crate::feed::{self, ENTRIES_A_ROW_MAX, FeedEntry};
+use crate::fleet::{Fleet, ShareNo};
 use crate::frame;
 use crate::head::Head;
 use crate::journal::Receipt;
@@ -40,8 +43,11 @@ use crate::table::RECORD_LAST;
 use crate::writer::Message;
 
 const HEAD: &str = "SELECT mission, row FROM sortie_heads WHERE mission = $1";
-const HEADS_DOWN: &str = "SELECT mission, row FROM sortie_heads WHERE mission < $1 ORDER BY mission DESC LIMIT $2";
-const HEADS_UP: &str = "SELECT mission, row FROM sortie_heads WHERE mission > $1 ORDER BY mission LIMIT $2";
+/// Of one range of numbers, as all that are asked for by numbers: `$3` is its other end.
+const HEADS_DOWN: &str =
+    "SELECT mission, row FROM sortie_heads WHERE mission < $1 AND mission > $3 ORDER BY mission DESC LIMIT $2";
+pub(super) const HEADS_UP: &str =
+    "SELECT mission, row FROM sortie_heads WHERE mission > $1 AND mission < $3 ORDER BY mission LIMIT $2";
 /// From the frame that holds the first record on, or from the first behind it, as many as fit into so many bytes, and one at least. Only so
 /// many are looked at, whatever follows.
 const FRAMES: &str = "
@@ -59,26 +65,41 @@ ORDER BY first";
 const FRAMES_UP: &str =
     "SELECT first, row FROM sortie_frames WHERE mission = $1 AND first > $2 ORDER BY first LIMIT 256";
 const QUARANTINE: &str = "SELECT mission, row FROM sortie_quarantine WHERE mission = $1";
-const QUARANTINED: &str = "SELECT mission FROM sortie_quarantine WHERE mission > $1 ORDER BY mission LIMIT $2";
+const QUARANTINED: &str =
+    "SELECT mission FROM sortie_quarantine WHERE mission > $1 AND mission < $3 ORDER BY mission LIMIT $2";
 const CURSOR: &str = "SELECT mission, row FROM sortie_cursors WHERE mission = $1";
-const CURSORS_UP: &str = "SELECT mission, row FROM sortie_cursors WHERE mission > $1 ORDER BY mission LIMIT $2";
-const PINS_UP: &str = "SELECT mission, row FROM sortie_pins WHERE mission > $1 ORDER BY mission LIMIT $2";
+pub(super) const CURSORS_UP: &str =
+    "SELECT mission, row FROM sortie_cursors WHERE mission > $1 AND mission < $3 ORDER BY mission LIMIT $2";
+const PINS_UP: &str =
+    "SELECT mission, row FROM sortie_pins WHERE mission > $1 AND mission < $3 ORDER BY mission LIMIT $2";
 /// The row that holds the next entry may begin before it.
 const FEED: &str = "
 SELECT position, row FROM sortie_feed
-WHERE position >= coalesce((SELECT max(position) FROM sortie_feed WHERE position <= $1), $1)
+WHERE position < $4 AND position >= coalesce(
+    (SELECT max(position) FROM sortie_feed WHERE position <= $1 AND position > $3), $1)
 ORDER BY position LIMIT $2";
-const FEED_BEGIN: &str =
-    "SELECT coalesce((SELECT min(position) FROM sortie_feed), (SELECT position + 1 FROM sortie_store))";
+const FEED_FIRST: &str = "SELECT min(position) FROM sortie_feed WHERE position > $1 AND position < $2";
+const FEED_NEXT: &str = "SELECT position + 1 FROM sortie_shares WHERE share = $1";
 pub(super) const SCHEDULES_UP: &str = "
-SELECT s.id, s.row, p.row FROM sortie_schedules AS s LEFT JOIN sortie_positions AS p ON p.id = s.id
-WHERE s.id > $1 ORDER BY s.id LIMIT $2";
-const SCHEDULE: &str = "
-SELECT s.id, s.row, p.row FROM sortie_schedules AS s LEFT JOIN sortie_positions AS p ON p.id = s.id WHERE s.id = $1";
-const FIRES_DOWN: &str = "SELECT no, row FROM sortie_fires WHERE id = $1 AND no < $2 ORDER BY no DESC LIMIT $3";
+SELECT s.id, s.row, p.row FROM sortie_schedules AS s
+LEFT JOIN sortie_positions AS p ON p.share = s.share AND p.id = s.id
+WHERE s.id > $1 AND s.share = $3 ORDER BY s.id LIMIT $2";
+pub(super) const SCHEDULE: &str = "
+SELECT s.id, s.row, p.row FROM sortie_schedules AS s
+LEFT JOIN sortie_positions AS p ON p.share = s.share AND p.id = s.id WHERE s.id = $1 AND s.share = $2";
+const FIRES_DOWN: &str =
+    "SELECT no, row FROM sortie_fires WHERE id = $1 AND no < $2 AND share = $4 ORDER BY no DESC LIMIT $3";
 const CLOCKS: &str = "SELECT no, row FROM sortie_clocks WHERE no = $1";
-const ACTIONS_DOWN: &str = "SELECT no, row FROM sortie_actions WHERE no < $1 ORDER BY no DESC LIMIT $2";
-pub(super) const BALANCES_UP: &str = "SELECT key, row FROM sortie_balances WHERE key >= $1 ORDER BY key LIMIT $2";
+const ACTIONS_DOWN: &str = "SELECT no, row FROM sortie_actions WHERE no < $1 AND no > $3 ORDER BY no DESC LIMIT $2";
+pub(super) const BALANCES_UP: &str =
+    "SELECT key, row FROM sortie_balances WHERE key >= $1 AND share = $3 ORDER BY key LIMIT $2";
+
+/// In which order rows are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Up,
+    Down,
+}
 
 pub(super) fn number(row: &Row, column: usize) -> u64 {
     u64::try_from(row.get::<_, i64>(column)).unwrap_or(0)
@@ -97,7 +118,7 @@ fn head(row: &Row) -> Result<(MissionNo, Head), ReadError> {
 }
 
 /// One that cannot be read stands at the beginning.
-fn cursor_of(row: &Row) -> Result<(MissionNo, Cursor), ReadError> {
+pub(super) fn cursor_of(row: &Row) -> Result<(MissionNo, Cursor), ReadError> {
     let mission = number(row, 0);
     let cursor =
         cursor::decode(mission, row.get(1)).map_err(|source| ReadError::Row { table: "cursor", key: mission, source });
@@ -111,38 +132,72 @@ fn schedule_of(row: &Row) -> Result<(String, Kept), ReadError> {
 }
 
 impl PostgresLog {
-    /// At most `limit` of what the rows behind `first` hold; those that hold nothing are passed over.
+    /// At most `limit` of what the rows behind `first` hold, of all shares that are held; those that hold nothing are passed over.
     fn some<T>(
         &self,
-        sql: &'static str,
+        (sql, way): (&'static str, Way),
         first: i64,
         limit: usize,
         of: impl Fn(&Row) -> Result<Option<T>, ReadError>,
     ) -> Result<Vec<T>, ReadError> {
         let mut found = Vec::new();
-        if limit == 0 {
-            return Ok(found);
+        let mut spans = self.holding.spans().to_vec();
+        if way == Way::Down {
+            spans.reverse();
         }
+        for span in spans {
+            if found.len() >= limit {
+                break;
+            }
+            let (begin, end) = match way {
+                Way::Up => (first.max(span.after), span.before),
+                Way::Down => (first.min(span.before), span.after),
+            };
+            if begin.abs_diff(end) > 1 && (begin < end) == (way == Way::Up) {
+                self.some_between((sql, begin, end), limit, &of, &mut found)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The same, of one range.
+    fn some_between<T>(
+        &self,
+        (sql, begin, end): (&'static str, i64, i64),
+        limit: usize,
+        of: &impl Fn(&Row) -> Result<Option<T>, ReadError>,
+        found: &mut Vec<T>,
+    ) -> Result<(), ReadError> {
         // A page is as long as what is wanted: mostly less than a page.
-        let page = limit.min(PAGE);
-        let mut key = first;
+        let page = (limit - found.len()).min(PAGE);
+        let mut key = begin;
         loop {
-            let rows = self.rows(sql, vec![Box::new(key), Box::new(int(page as u64))])?;
+            let rows = self.rows(sql, vec![Box::new(key), Box::new(int(page as u64)), Box::new(end)])?;
             for row in &rows {
                 key = row.get(0);
                 found.extend(of(row)?);
                 if found.len() >= limit {
-                    return Ok(found);
+                    return Ok(());
                 }
             }
             if rows.len() < page {
-                return Ok(found);
+                return Ok(());
             }
         }
     }
 
+    /// Rows of a mission: none, where it is another node's.
+    fn rows_of(&self, mission: MissionNo, sql: &'static str, rest: Vec<Param<'static>>) -> Result<Vec<Row>, ReadError> {
+        if !self.holding.has(ShareNo::of(mission.0)) {
+            return Ok(Vec::new());
+        }
+        let mut params: Vec<Param<'static>> = vec![Box::new(int(mission.0))];
+        params.extend(rest);
+        self.rows(sql, params)
+    }
+
     fn cursors(&self, closed: bool) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
-        self.some(CURSORS_UP, -1, usize::MAX, |row| {
+        self.some((CURSORS_UP, Way::Up), -1, usize::MAX, |row| {
             Ok(Some(cursor_of(row)?).filter(|(_, cursor)| cursor.closed == closed))
         })
     }
@@ -153,15 +208,9 @@ impl PostgresLog {
         if first >= end {
             return Ok(records);
         }
-        let rows = self.rows(
-            FRAMES,
-            vec![
-                Box::new(int(mission.0)),
-                Box::new(i64::from(first)),
-                Box::new(i64::from(end)),
-                Box::new(int(bytes as u64)),
-            ],
-        )?;
+        let rest: Vec<Param<'static>> =
+            vec![Box::new(i64::from(first)), Box::new(i64::from(end)), Box::new(int(bytes as u64))];
+        let rows = self.rows_of(mission, FRAMES, rest)?;
         let at = |row: &Row| u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX);
         let begin = rows.first().map_or(first, at).min(first);
         let mut expected = begin;
@@ -266,7 +315,8 @@ impl Log for PostgresLog {
         if limit == 0 {
             return Ok(found);
         }
-        self.reader.pages(SCHEDULES_UP, after.unwrap_or_default().as_bytes().to_vec(), |row| {
+        let share = [hold::no(self.holding.mine)];
+        self.reader.pages(SCHEDULES_UP, after.unwrap_or_default().as_bytes().to_vec(), &share, |row| {
             found.extend(there(schedule_of(row))?);
             let key = row.get::<_, Vec<u8>>(0);
             Ok(if found.len() < limit { ControlFlow::Continue(key) } else { ControlFlow::Break(()) })
@@ -275,13 +325,21 @@ impl Log for PostgresLog {
     }
 
     fn schedule(&self, id: &str) -> Result<Option<Kept>, ReadError> {
-        let rows = self.rows(SCHEDULE, vec![Box::new(id.as_bytes().to_vec())])?;
+        let rows =
+            self.rows(SCHEDULE, vec![Box::new(id.as_bytes().to_vec()), Box::new(hold::no(self.holding.mine))])?;
         Ok(rows.first().map(schedule_of).transpose()?.map(|(_, kept)| kept))
     }
 
     fn fires(&self, id: &str, before: Option<u64>, limit: usize) -> Result<Vec<(u64, String)>, ReadError> {
-        let (key, before) = (id.as_bytes().to_vec(), int(before.unwrap_or(u64::MAX)));
-        let rows = self.rows(FIRES_DOWN, vec![Box::new(key), Box::new(before), Box::new(int(limit as u64))])?;
+        let rows = self.rows(
+            FIRES_DOWN,
+            vec![
+                Box::new(id.as_bytes().to_vec()),
+                Box::new(int(before.unwrap_or(u64::MAX))),
+                Box::new(int(limit as u64)),
+                Box::new(hold::no(self.holding.mine)),
+            ],
+        )?;
         let mut found = Vec::new();
         for row in &rows {
             let no = number(row, 0);
@@ -297,7 +355,7 @@ impl Log for PostgresLog {
     }
 
     fn clocks(&self) -> Result<Vec<(MissionNo, u64)>, ReadError> {
-        let rows = self.rows(CLOCKS, vec![Box::new(int(clocks::KEY))])?;
+        let rows = self.rows(CLOCKS, vec![Box::new(hold::no(self.holding.mine))])?;
         let Some(row) = rows.first() else { return Ok(Vec::new()) };
         let source = |source| ReadError::Row { table: "clocks", key: clocks::KEY, source };
         Ok(there(clocks::decode(row.get(1)).map_err(source))?.unwrap_or_default())
@@ -308,7 +366,7 @@ impl Log for PostgresLog {
     }
 
     fn actions(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, String)>, ReadError> {
-        self.some(ACTIONS_DOWN, int(before.unwrap_or(u64::MAX)), limit, |row| {
+        self.some((ACTIONS_DOWN, Way::Down), int(before.unwrap_or(u64::MAX)), limit, |row| {
             let key = number(row, 0);
             let source = |source| ReadError::Row { table: "actions", key, source };
             Ok(there(actions::unsealed(key, row.get(1)).map_err(source))?.map(|text| (key, text)))
@@ -320,7 +378,7 @@ impl Log for PostgresLog {
     }
 
     fn pins(&self) -> Result<Vec<(MissionNo, Pinned)>, ReadError> {
-        self.some(PINS_UP, -1, usize::MAX, |row| {
+        self.some((PINS_UP, Way::Up), -1, usize::MAX, |row| {
             let mission = number(row, 0);
             Ok(Some((MissionNo(mission), Pinned::read(mission, row.get(1)))))
         })
@@ -328,13 +386,18 @@ impl Log for PostgresLog {
 
     fn balances(&self, from: Date) -> Result<Vec<(Account, Balance)>, ReadError> {
         let mut found = BTreeMap::new();
-        self.reader.pages(BALANCES_UP, balance::first_key(from).into_bytes(), |row| {
-            let mut key = row.get::<_, Vec<u8>>(0);
-            found.extend(balance::row(&text(&key), row.get(1)));
-            // The one behind it.
-            key.push(0);
-            Ok(ControlFlow::Continue(key))
-        })?;
+        self.reader.pages(
+            BALANCES_UP,
+            balance::first_key(from).into_bytes(),
+            &[hold::no(self.holding.mine)],
+            |row| {
+                let mut key = row.get::<_, Vec<u8>>(0);
+                found.extend(balance::row(&text(&key), row.get(1)));
+                // The one behind it.
+                key.push(0);
+                Ok(ControlFlow::Continue(key))
+            },
+        )?;
         Ok(found.into_iter().collect())
     }
 
@@ -364,7 +427,7 @@ impl Log for PostgresLog {
         let mut remains = Remains { records: Vec::new(), why: None, until: 0, last: None };
         let mut last = -1_i64;
         loop {
-            let rows = self.rows(FRAMES_UP, vec![Box::new(int(mission.0)), Box::new(last)])?;
+            let rows = self.rows_of(mission, FRAMES_UP, vec![Box::new(last)])?;
             let Some(end) = rows.last() else { return Ok(remains) };
             last = end.get(0);
             for row in &rows {
@@ -375,7 +438,7 @@ impl Log for PostgresLog {
     }
 
     fn quarantine(&self, mission: MissionNo) -> Result<Option<Quarantine>, ReadError> {
-        let rows = self.rows(QUARANTINE, vec![Box::new(int(mission.0))])?;
+        let rows = self.rows_of(mission, QUARANTINE, Vec::new())?;
         let Some(row) = rows.first() else { return Ok(None) };
         // Without it the mission cannot be read, and is put there again.
         let source = |source| ReadError::Row { table: "quarantine", key: mission.0, source };
@@ -383,7 +446,7 @@ impl Log for PostgresLog {
     }
 
     fn quarantined(&self) -> Result<Vec<MissionNo>, ReadError> {
-        self.some(QUARANTINED, -1, usize::MAX, |row| Ok(Some(MissionNo(number(row, 0)))))
+        self.some((QUARANTINED, Way::Up), -1, usize::MAX, |row| Ok(Some(MissionNo(number(row, 0)))))
     }
 
     fn headless(&self) -> Vec<MissionNo> {
@@ -397,7 +460,7 @@ impl Log for PostgresLog {
     }
 
     fn head(&self, mission: MissionNo) -> Result<Option<Head>, ReadError> {
-        let rows = self.rows(HEAD, vec![Box::new(int(mission.0))])?;
+        let rows = self.rows_of(mission, HEAD, Vec::new())?;
         Ok(rows.first().map(head).transpose()?.map(|(_, head)| head))
     }
 
@@ -406,11 +469,11 @@ impl Log for PostgresLog {
     }
 
     fn heads_newest_first(&self, before: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Head)>, ReadError> {
-        self.some(HEADS_DOWN, int(before.map_or(u64::MAX, |no| no.0)), limit, |row| there(head(row)))
+        self.some((HEADS_DOWN, Way::Down), int(before.map_or(u64::MAX, |no| no.0)), limit, |row| there(head(row)))
     }
 
     fn heads_oldest_first(&self, after: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Head)>, ReadError> {
-        self.some(HEADS_UP, after.map_or(-1, |no| int(no.0)), limit, |row| there(head(row)))
+        self.some((HEADS_UP, Way::Up), after.map_or(-1, |no| int(no.0)), limit, |row| there(head(row)))
     }
 
     fn has_session(&self, vp: &VpId, session: &SessionId) -> Result<bool, ReadError> {
@@ -426,12 +489,12 @@ impl Log for PostgresLog {
     }
 
     fn cursor(&self, mission: MissionNo) -> Result<Option<Cursor>, ReadError> {
-        let rows = self.rows(CURSOR, vec![Box::new(int(mission.0))])?;
+        let rows = self.rows_of(mission, CURSOR, Vec::new())?;
         Ok(rows.first().map(cursor_of).transpose()?.map(|(_, cursor)| cursor))
     }
 
     fn cursors_after(&self, after: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
-        self.some(CURSORS_UP, after.map_or(-1, |no| int(no.0)), limit, |row| cursor_of(row).map(Some))
+        self.some((CURSORS_UP, Way::Up), after.map_or(-1, |no| int(no.0)), limit, |row| cursor_of(row).map(Some))
     }
 
     fn undelivered(&self) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
@@ -444,28 +507,40 @@ impl Log for PostgresLog {
 
     fn feed_after(&self, position: u64, limit: usize) -> Result<Vec<FeedEntry>, ReadError> {
         let mut entries: Vec<FeedEntry> = Vec::new();
-        let mut position = position;
         // The first row may hold little of what is wanted.
         let page = (limit / ENTRIES_A_ROW_MAX + 2).min(PAGE);
-        while entries.len() < limit {
-            let next = int(position.saturating_add(1));
-            let rows = self.rows(FEED, vec![Box::new(next), Box::new(int(page as u64))])?;
-            let before = entries.len();
-            for row in &rows {
-                let key = number(row, 0);
-                let row =
-                    feed::decode(key, row.get(1)).map_err(|source| ReadError::Row { table: "feed", key, source })?;
-                entries.extend(row.into_iter().filter(|entry| entry.position > position));
+        for span in self.holding.spans().iter() {
+            let mut position = position.max(u64::try_from(span.after).unwrap_or(0));
+            while entries.len() < limit && int(position.saturating_add(1)) < span.before {
+                let next = int(position.saturating_add(1));
+                let params: [i64; 4] = [next, int(page as u64), span.after, span.before];
+                let rows = self.rows(FEED, params.map(|number| Box::new(number) as Param<'static>).into())?;
+                let before = entries.len();
+                for row in &rows {
+                    let key = number(row, 0);
+                    let row = feed::decode(key, row.get(1)).map_err(|source| ReadError::Row {
+                        table: "feed",
+                        key,
+                        source,
+                    })?;
+                    entries.extend(row.into_iter().filter(|entry| entry.position > position));
+                }
+                let Some(last) = entries.get(before..).and_then(<[_]>::last) else { break };
+                position = last.position;
             }
-            let Some(last) = entries.get(before..).and_then(<[_]>::last) else { break };
-            position = last.position;
         }
         entries.truncate(limit);
         Ok(entries)
     }
 
     fn feed_begin(&self) -> Result<u64, ReadError> {
-        let rows = self.rows(FEED_BEGIN, Vec::new())?;
+        for span in self.holding.spans().iter() {
+            let rows = self.rows(FEED_FIRST, vec![Box::new(span.after), Box::new(span.before)])?;
+            if let Some(first) = rows.first().and_then(|row| row.get::<_, Option<i64>>(0)) {
+                return Ok(u64::try_from(first).unwrap_or(1));
+            }
+        }
+        let rows = self.rows(FEED_NEXT, vec![Box::new(hold::no(self.holding.mine))])?;
         Ok(rows.first().map_or(1, |row| number(row, 0)))
     }
 
@@ -483,6 +558,10 @@ impl Log for PostgresLog {
 
     fn crowded(&self) -> bool {
         self.is_away() || self.load.is_crowded()
+    }
+
+    fn fleet(&self) -> Option<&dyn Fleet> {
+        Some(self)
     }
 
     fn snapshot(&self, to: &Path) -> Result<Copied, SnapshotError> {

@@ -25,7 +25,7 @@ const LINKS: usize = 3;
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long whoever must not wait does.
-const AT_ONCE: Duration = Duration::from_secs(2);
+pub(super) const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// Rows of a page.
 pub(super) const PAGE: usize = 1_000;
@@ -82,12 +82,13 @@ impl Reader {
         }
     }
 
-    /// All rows that answer, a page at a time: `sql` takes the last key of the page before and the length of a page as its last two
-    /// parameters. `visit` may have enough.
+    /// All rows that answer, a page at a time: `sql` takes the last key of the page before and the length of a page as its first two
+    /// parameters, and `rest` behind them. `visit` may have enough.
     pub(super) fn pages<K>(
         &self,
         sql: &'static str,
         first: K,
+        rest: &[i64],
         mut visit: impl FnMut(&Row) -> Result<ControlFlow<(), K>, ReadError>,
     ) -> Result<(), ReadError>
     where
@@ -96,7 +97,9 @@ impl Reader {
         let mut key = first;
         loop {
             let length = i64::try_from(PAGE).unwrap_or(i64::MAX);
-            let rows = self.rows(sql, vec![Box::new(key.clone()), Box::new(length)])?;
+            let mut params: Vec<Param<'static>> = vec![Box::new(key.clone()), Box::new(length)];
+            params.extend(rest.iter().map(|number| Box::new(*number) as Param<'static>));
+            let rows = self.rows(sql, params)?;
             for row in &rows {
                 match visit(row)? {
                     ControlFlow::Continue(last) => key = last,

@@ -13,18 +13,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{join_all, join3};
+use parking_lot::Mutex;
 use sortie_measure::Seconds;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
 
+use super::adopt::Legacy;
+use super::certain::{Certain, Moment};
 use super::hold::{self, Held, Holder};
 use super::link::{self, Dial, Link, Param, borrowed};
 use super::script::{self, Known, Script, int};
 use super::trouble;
 use crate::append::Change;
 use crate::error::WriteError;
+use crate::fleet::{self, AdoptError, ShareNo};
 use crate::tails::{Ends, Tails, next_after};
 use crate::transaction::Sum;
 use crate::writer::{Batch, Message};
@@ -33,7 +37,7 @@ use crate::writer::{Batch, Message};
 const SLOW: Duration = Duration::from_secs(2);
 
 /// A database that has not answered for so long is asked anew, over another connection.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often it is still tried once the log is to be closed.
 const LAST_ATTEMPTS: u32 = 4;
@@ -43,17 +47,25 @@ SELECT f.mission, f.first, f.row FROM sortie_frames AS f
 JOIN (SELECT mission, max(first) AS first FROM sortie_frames WHERE mission = ANY($1) GROUP BY mission) AS l
     ON f.mission = l.mission AND f.first = l.first";
 const CURSORS: &str = "SELECT mission, row FROM sortie_cursors WHERE mission = ANY($1)";
-const FEED_BEFORE: &str = "SELECT position, row FROM sortie_feed WHERE position < $1 ORDER BY position DESC LIMIT 1";
+const FEED_BEFORE: &str =
+    "SELECT position, row FROM sortie_feed WHERE position < $1 AND position > $2 ORDER BY position DESC LIMIT 1";
 
 /// See the module.
 pub(super) struct Scribe {
     pub(super) dial: Dial,
     pub(super) link: Option<Link>,
     pub(super) holder: Holder,
+    pub(super) share: ShareNo,
     pub(super) token: i64,
     pub(super) known: Known,
     pub(super) tails: Tails,
     pub(super) queue: mpsc::UnboundedReceiver<Message>,
+    pub(super) orders: mpsc::Receiver<Order>,
+    /// What the node says of itself.
+    pub(super) card: Arc<Mutex<String>>,
+    /// Whether nothing is kept for this node once it has ended.
+    pub(super) gives_back: Arc<AtomicBool>,
+    pub(super) certain: Certain,
     /// What closed the log.
     pub(super) error: Option<WriteError>,
     pub(super) failed: watch::Sender<Option<WriteError>>,
@@ -62,6 +74,17 @@ pub(super) struct Scribe {
     pub(super) away: Arc<AtomicBool>,
     pub(super) closing: Arc<AtomicBool>,
     pub(super) commits: Seconds,
+}
+
+/// What is done between two commits.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// A sign of life; whoever waits is told that it was given.
+    Beat(oneshot::Sender<Result<(), WriteError>>),
+    /// See [`Scribe::adopt`].
+    Adopt(ShareNo, oneshot::Sender<Result<Legacy, AdoptError>>),
+    /// The log has failed, of this.
+    Fail(WriteError),
 }
 
 /// What was looked up for a batch.
@@ -94,14 +117,19 @@ impl Scribe {
             batch.clear();
             tokio::select! {
                 biased;
-                first = self.queue.recv() => match first {
-                    Some(first) => batch.push(first),
-                    None => break,
-                },
+                // Both are rare, and must not wait for a queue that is never empty.
+                Some(order) = self.orders.recv() => {
+                    self.follow(order).await;
+                    continue;
+                }
                 _ = beats.tick() => {
                     self.beat().await;
                     continue;
                 }
+                first = self.queue.recv() => match first {
+                    Some(first) => batch.push(first),
+                    None => break,
+                },
             }
             while !batch.full()
                 && let Ok(next) = self.queue.try_recv()
@@ -113,13 +141,43 @@ impl Scribe {
         // Whoever hands over at this moment is refused, and what is in the queue is nobody's: those who wait are told by its going.
         self.queue.close();
         while self.queue.recv().await.is_some() {}
-        if let (Some(link), None) = (&self.link, &self.error)
-            && let Ok(Err(error)) = timeout(SLOW, hold::release(&link.client, self.token)).await
+        self.orders.close();
+        self.certain.is_over();
+        if self.error.is_none() {
+            self.lets_go().await;
+        }
+    }
+
+    /// The share is kept for this node until its lease has run out, or is anybody's at once. It is not waited for.
+    async fn lets_go(&mut self) {
+        let kept = (!self.gives_back.load(Ordering::SeqCst)).then_some(self.holder.lease);
+        if self.link.is_none() {
+            match timeout(SLOW, self.ask()).await {
+                Ok(Ok(Some(held))) => self.token = held.token,
+                _ => return,
+            }
+        }
+        if let Some(link) = &self.link
+            && let Ok(Err(error)) = timeout(SLOW, hold::release(&link.client, (self.share, self.token), kept)).await
         {
             tracing::warn!(
                 error = trouble::told(&error),
-                "the store was not given back; it is free when the lease has run out"
+                "the share of the store was not given back; it is free when the lease has run out"
             );
+        }
+    }
+
+    /// Whoever asked and is gone lost interest.
+    async fn follow(&mut self, order: Order) {
+        match order {
+            Order::Beat(told) => {
+                self.beat().await;
+                let _ = told.send(self.error.clone().map_or(Ok(()), Err));
+            }
+            Order::Adopt(share, told) => {
+                let _ = told.send(self.adopt(share).await);
+            }
+            Order::Fail(error) => self.fails(Some(error)),
         }
     }
 
@@ -145,7 +203,7 @@ impl Scribe {
     }
 
     /// Before the receipts, so that whoever is told of the failure finds the log closed.
-    fn fails(&mut self, error: Option<WriteError>) {
+    pub(super) fn fails(&mut self, error: Option<WriteError>) {
         if let Some(error) = error {
             self.failed.send_if_modified(|failed| failed.replace(error.clone()).is_none());
             self.error = Some(error);
@@ -206,25 +264,32 @@ impl Scribe {
     /// Sends it whole. What went wrong; `Some(None)`: nothing was heard.
     async fn attempt(&self, script: &Script<'_>) -> Option<Option<Error>> {
         let Some(link) = &self.link else { return Some(None) };
-        let (sql, params) = script::store(self.known.meta, self.token, self.holder.lease.as_secs_f64());
+        let sent = Moment::now();
+        let (sql, params) = script::store(self.known.meta, (self.share, self.token), self.holder.lease.as_secs_f64());
         let steps: Vec<(&'static str, Vec<&(dyn ToSql + Sync)>)> = std::iter::once((sql, borrowed(&params)))
             .chain(script.steps().iter().map(|(sql, params)| (*sql, borrowed(params))))
             .collect();
         let attempt = transact(link, &steps);
         tokio::pin!(attempt);
-        if let Ok(outcome) = timeout(SLOW, &mut attempt).await {
-            return outcome.err().map(Some);
+        let outcome = match timeout(SLOW, &mut attempt).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                self.is_away("a commit takes long");
+                match timeout(PATIENCE, attempt).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => return Some(None),
+                }
+            }
+        };
+        if outcome.is_ok() {
+            self.certain.confirm(sent);
         }
-        self.is_away("a commit takes long");
-        match timeout(PATIENCE, attempt).await {
-            Ok(outcome) => outcome.err().map(Some),
-            Err(_) => Some(None),
-        }
+        outcome.err().map(Some)
     }
 
     /// Connects anew, for as long as it takes, and asks how far the store has come. That it answers says nothing yet of what was wanted
     /// of it: whoever sees that done says that it is back.
-    async fn recover(&mut self, why: &str) -> Result<Held, WriteError> {
+    pub(super) async fn recover(&mut self, why: &str) -> Result<Held, WriteError> {
         self.link = None;
         tracing::debug!(why, "the store is asked how far it has come");
         let (mut attempts, mut last) = (0, 0);
@@ -234,7 +299,10 @@ impl Scribe {
                     self.token = held.token;
                     return Ok(held);
                 }
-                Ok(None) => return Err(taken()),
+                Ok(None) => {
+                    self.certain.is_over();
+                    return Err(fleet::taken());
+                }
                 Err(error) => error.as_ref().map_or_else(|| "it does not answer".to_owned(), trouble::told),
             };
             // One that was merely in somebody's way is not away.
@@ -255,8 +323,13 @@ impl Scribe {
     /// Over a new connection.
     async fn ask(&mut self) -> Result<Option<Held>, Option<Error>> {
         let link = timeout(PATIENCE, Link::new(&self.dial)).await.map_err(|_| None)?.map_err(Some)?;
-        let held = timeout(PATIENCE, hold::ask(&link.client, &self.holder)).await.map_err(|_| None)?.map_err(Some)?;
+        let sent = Moment::now();
+        let asked = hold::ask(&link.client, &self.holder, self.share);
+        let held = timeout(PATIENCE, asked).await.map_err(|_| None)?.map_err(Some)?;
         self.link = Some(link);
+        if held.is_some() {
+            self.certain.confirm(sent);
+        }
         Ok(held)
     }
 
@@ -265,12 +338,19 @@ impl Scribe {
         if self.error.is_some() {
             return;
         }
+        let (sent, card) = (Moment::now(), self.card.lock().clone());
         let beaten = match &self.link {
-            Some(link) => timeout(PATIENCE, hold::beat(&link.client, self.token, self.holder.lease)).await,
+            Some(link) => {
+                let beat = hold::beat(&link.client, (self.share, self.token), self.holder.lease, &card);
+                timeout(PATIENCE, beat).await
+            }
             None => Ok(Ok(false)),
         };
         let why = match beaten {
-            Ok(Ok(true)) => return,
+            Ok(Ok(true)) => {
+                self.certain.confirm(sent);
+                return;
+            }
             Ok(Ok(false)) => "the lease is another's".to_owned(),
             Ok(Err(error)) => trouble::told(&error),
             Err(_) => "it does not answer".to_owned(),
@@ -309,7 +389,8 @@ impl Scribe {
     }
 
     async fn feed_before(&mut self, begin: u64) -> Result<Option<(u64, Vec<u8>)>, WriteError> {
-        let rows = self.rows(FEED_BEFORE, &[Box::new(int(begin))]).await?;
+        let floor = int(ShareNo::of(begin).floor()) - 1;
+        let rows = self.rows(FEED_BEFORE, &[Box::new(int(begin)), Box::new(floor)]).await?;
         Ok(rows.first().map(|row| (u64::try_from(row.get::<_, i64>(0)).unwrap_or(0), row.get(1))))
     }
 
@@ -347,7 +428,7 @@ impl Scribe {
         }
     }
 
-    fn is_back(&self) {
+    pub(super) fn is_back(&self) {
         if self.away.swap(false, Ordering::SeqCst) {
             tracing::info!("the database of the store is back");
         }
@@ -371,11 +452,7 @@ async fn transact(link: &Link, steps: &[(&'static str, Vec<&(dyn ToSql + Sync)>)
     }
 }
 
-fn taken() -> WriteError {
-    WriteError::poisoned("another node has taken the store: this one was silent for longer than its lease")
-}
-
-fn lost(found: u64, expected: u64) -> WriteError {
+pub(super) fn lost(found: u64, expected: u64) -> WriteError {
     WriteError::poisoned(&format!(
         "the store has {found} commits, and {expected} were acknowledged: its database is an older copy, or a replica that was behind"
     ))

@@ -1,17 +1,23 @@
 //! What the changes that share a commit come to, as statements: at most one of a kind, each over arrays, in an order in which what goes
 //! makes room for what comes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
+use rustc_hash::FxHashSet;
 use sortie_contract::MissionNo;
 
 use super::books::Books;
+use super::claims;
+use super::held::{Span, spans};
+use super::hold;
 use super::link::Param;
 use crate::actions::{self, ACTIONS_MAX};
-use crate::append::CursorChange;
-use crate::clocks;
+use crate::append::{Append, CursorChange};
 use crate::error::WriteError;
 use crate::feed::{self, FeedEntry};
+use crate::fleet::ShareNo;
 use crate::head::Head;
 use crate::schedule::{FIRES_MAX, Written};
 use crate::table::Meta;
@@ -19,10 +25,10 @@ use crate::transaction::{Sum, last_of_each};
 
 /// The first of each: without the newest token there is nothing to write into, and the whole transaction goes with it.
 const STORE: &str = "
-UPDATE sortie_store
+UPDATE sortie_shares
 SET token = CASE WHEN token = $1 THEN token END, commits = $2, position = $3, last_no = $4,
     lease_until = now() + $5::float8 * interval '1 second'
-WHERE one";
+WHERE share = $6";
 
 /// Where the rows of a mission are.
 const REMOVE: [&str; 5] = [
@@ -32,7 +38,7 @@ const REMOVE: [&str; 5] = [
     "DELETE FROM sortie_quarantine WHERE mission = ANY($1)",
     "DELETE FROM sortie_pins WHERE mission = ANY($1)",
 ];
-const FEED_PRUNE: &str = "DELETE FROM sortie_feed WHERE position < $1";
+const FEED_PRUNE: &str = "DELETE FROM sortie_feed WHERE position < $1 AND position > $2";
 const FEED: &str = "INSERT INTO sortie_feed (position, row) SELECT * FROM unnest($1::bigint[], $2::bytea[])";
 /// One that is there already is somebody's who came too late and was not told: the transaction goes with it.
 const FRAMES: &str = "
@@ -59,29 +65,31 @@ INSERT INTO sortie_pins (mission, row) SELECT * FROM unnest($1::bigint[], $2::by
 ON CONFLICT (mission) DO UPDATE SET row = excluded.row";
 /// Where the rows of a schedule are.
 const SCHEDULES_GONE: [&str; 3] = [
-    "DELETE FROM sortie_schedules WHERE id = ANY($1)",
-    "DELETE FROM sortie_positions WHERE id = ANY($1)",
-    "DELETE FROM sortie_fires WHERE id = ANY($1)",
+    "DELETE FROM sortie_schedules WHERE share = $2 AND id = ANY($1)",
+    "DELETE FROM sortie_positions WHERE share = $2 AND id = ANY($1)",
+    "DELETE FROM sortie_fires WHERE share = $2 AND id = ANY($1)",
 ];
 const SCHEDULES: &str = "
-INSERT INTO sortie_schedules (id, row) SELECT * FROM unnest($1::bytea[], $2::bytea[])
-ON CONFLICT (id) DO UPDATE SET row = excluded.row";
+INSERT INTO sortie_schedules (id, row, share) SELECT *, $3::bigint FROM unnest($1::bytea[], $2::bytea[])
+ON CONFLICT (share, id) DO UPDATE SET row = excluded.row";
 const POSITIONS: &str = "
-INSERT INTO sortie_positions (id, row) SELECT * FROM unnest($1::bytea[], $2::bytea[])
-ON CONFLICT (id) DO UPDATE SET row = excluded.row";
+INSERT INTO sortie_positions (id, row, share) SELECT *, $3::bigint FROM unnest($1::bytea[], $2::bytea[])
+ON CONFLICT (share, id) DO UPDATE SET row = excluded.row";
 const FIRES: &str = "
-INSERT INTO sortie_fires (id, no, row) SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[])
-ON CONFLICT (id, no) DO UPDATE SET row = excluded.row";
+INSERT INTO sortie_fires (id, no, row, share) SELECT *, $4::bigint FROM unnest($1::bytea[], $2::bigint[], $3::bytea[])
+ON CONFLICT (share, id, no) DO UPDATE SET row = excluded.row";
 const FIRES_PRUNE: &str = "
-DELETE FROM sortie_fires AS f USING unnest($1::bytea[], $2::bigint[]) AS o (id, no) WHERE f.id = o.id AND f.no <= o.no";
-const CLOCKS: &str = "
+DELETE FROM sortie_fires AS f USING unnest($1::bytea[], $2::bigint[]) AS o (id, no)
+WHERE f.share = $3 AND f.id = o.id AND f.no <= o.no";
+pub(super) const CLOCKS: &str = "
 INSERT INTO sortie_clocks (no, row) VALUES ($1, $2) ON CONFLICT (no) DO UPDATE SET row = excluded.row";
 const ACTIONS: &str = "INSERT INTO sortie_actions (no, row) SELECT * FROM unnest($1::bigint[], $2::bytea[])";
-const ACTIONS_PRUNE: &str = "DELETE FROM sortie_actions WHERE no <= $1";
-const BALANCES_PRUNE: &str = "DELETE FROM sortie_balances WHERE key < $1";
-const BALANCES: &str = "
-INSERT INTO sortie_balances (key, row) SELECT * FROM unnest($1::bytea[], $2::bytea[])
-ON CONFLICT (key) DO UPDATE SET row = excluded.row";
+/// Of the share that numbers go on in: what an adopted one has is looked at when it is adopted.
+const ACTIONS_PRUNE: &str = "DELETE FROM sortie_actions WHERE no <= $1 AND no > $2";
+const BALANCES_PRUNE: &str = "DELETE FROM sortie_balances WHERE key < $1 AND share = $2";
+pub(super) const BALANCES: &str = "
+INSERT INTO sortie_balances (key, row, share) SELECT *, $3::bigint FROM unnest($1::bytea[], $2::bytea[])
+ON CONFLICT (share, key) DO UPDATE SET row = excluded.row";
 
 /// A number as the database has it: none of ours is greater than its greatest.
 pub(crate) fn int(number: u64) -> i64 {
@@ -91,17 +99,23 @@ pub(crate) fn int(number: u64) -> i64 {
 /// Statements of one commit, without the first.
 #[derive(Default)]
 pub(super) struct Script<'a> {
+    /// The share that it is of.
+    share: i64,
     steps: Vec<(&'static str, Vec<Param<'a>>)>,
 }
 
 /// What the writer knows of the store, and moves on with each commit.
 #[derive(Debug)]
 pub(super) struct Known {
+    /// The share that it writes into.
+    pub(super) share: ShareNo,
+    /// All that are held, ascending: it, and those that were adopted.
+    pub(super) shares: Vec<ShareNo>,
     pub(super) meta: Meta,
     pub(super) last_action: u64,
     pub(super) books: Books,
     /// Missions that had no readable head when the log was opened, until their names are given up.
-    pub(super) nameless: Vec<u64>,
+    pub(super) nameless: Arc<Mutex<Vec<u64>>>,
 }
 
 impl<'a> Script<'a> {
@@ -112,17 +126,20 @@ impl<'a> Script<'a> {
         known: &mut Known,
         feed_before: Option<(u64, Vec<u8>)>,
     ) -> Result<Self, WriteError> {
-        let mut script = Self::default();
+        let mut script = Self { share: hold::no(known.share), steps: Vec::new() };
         script.remove(&sum.removed);
-        script.feed(sum, known.meta.position, feed_before)?;
+        script.feed(sum, known, feed_before)?;
         script.frames(sum);
-        script.heads(sum, &mut known.nameless)?;
+        let nameless = std::mem::take(&mut *known.nameless.lock());
+        if let Some(left) = script.heads(sum, nameless)? {
+            known.nameless.lock().extend(left);
+        }
         script.cursors(sum);
         script.quarantine(sum);
         script.pins(sum);
         script.schedules(&sum.schedules);
         if let Some(row) = sum.clocks {
-            script.push(CLOCKS, vec![Box::new(int(clocks::KEY)), Box::new(row)]);
+            script.push(CLOCKS, vec![Box::new(script.share), Box::new(row)]);
         }
         script.actions(&sum.actions, &mut known.last_action);
         script.balances(sum, &mut known.books);
@@ -144,12 +161,15 @@ impl<'a> Script<'a> {
     fn remove(&mut self, missions: &[u64]) {
         if !missions.is_empty() {
             let missions: Vec<i64> = missions.iter().map(|mission| int(*mission)).collect();
+            // While their heads say them.
+            self.push(claims::GONE, vec![Box::new(missions.clone())]);
             REMOVE.iter().for_each(|sql| self.push(sql, vec![Box::new(missions.clone())]));
         }
     }
 
     /// The new rows, and where the feed begins: a row that holds entries on both sides is written anew with the rest of it.
-    fn feed(&mut self, sum: &Sum<'a>, position: u64, before: Option<(u64, Vec<u8>)>) -> Result<(), WriteError> {
+    fn feed(&mut self, sum: &Sum<'a>, known: &Known, before: Option<(u64, Vec<u8>)>) -> Result<(), WriteError> {
+        let position = known.meta.position;
         let mut rows: BTreeMap<u64, Vec<FeedEntry>> = BTreeMap::new();
         let told = sum.told.iter().zip(position + 1..).map(|((mission, first, count), position)| FeedEntry {
             position,
@@ -162,7 +182,10 @@ impl<'a> Script<'a> {
             rows.insert(entries[0].position, entries.to_vec());
         }
         if let Some(begin) = sum.feed_begin {
-            self.push(FEED_PRUNE, vec![Box::new(int(begin))]);
+            // What is between two shares is somebody else's.
+            for Span { after, before } in spans(&known.shares).into_iter().filter(|span| span.after < int(begin)) {
+                self.push(FEED_PRUNE, vec![Box::new(int(begin).min(before)), Box::new(after)]);
+            }
             let kept = rows.split_off(&begin);
             let last = match (rows.pop_last(), before) {
                 (Some((_, entries)), _) => entries,
@@ -198,25 +221,32 @@ impl<'a> Script<'a> {
     }
 
     /// The last head of each mission counts. Its names are columns, so that none is there twice whoever writes. Before the first of them,
-    /// the nameless give up theirs; those of them that are mended get them back with their heads.
-    fn heads(&mut self, sum: &Sum<'a>, nameless: &mut Vec<u64>) -> Result<(), WriteError> {
+    /// the nameless give up theirs, unless they are returned; those of them that are mended get them back with their heads. One that
+    /// begins is its share's, by all of its names.
+    fn heads(&mut self, sum: &Sum<'a>, nameless: Vec<u64>) -> Result<Option<Vec<u64>>, WriteError> {
         let heads = sum.appends.iter().filter_map(|append| Some((append.mission, append.head.as_deref()?)));
         let heads = last_of_each(heads.collect());
+        let begins = |append: &&Append| append.frame.as_ref().is_some_and(|frame| frame.first == 0);
+        let begun: FxHashSet<u64> = sum.appends.iter().copied().filter(begins).map(|append| append.mission).collect();
         if heads.is_empty() {
-            return Ok(());
+            return Ok(Some(nameless));
         }
         if !nameless.is_empty() {
-            let nameless = std::mem::take(nameless);
             let names: Vec<Vec<u8>> = nameless.iter().map(|mission| no_name(*mission)).collect();
             let missions: Vec<i64> = nameless.into_iter().map(int).collect();
             self.push(NAMES_GONE, vec![Box::new(missions), Box::new(names)]);
         }
-        let (mut missions, mut rows) = (Vec::new(), Vec::new());
+        let (mut missions, mut rows, mut claims) = (Vec::new(), Vec::new(), BTreeSet::new());
         let (mut ids, mut sources, mut keys) = (Vec::new(), Vec::new(), Vec::new());
         for (mission, row) in heads {
             let head = Head::decode(mission, row).map_err(|why| {
                 WriteError::poisoned(&format!("the head of mission {mission} was spoilt in memory: {why}"))
             })?;
+            if begun.contains(&mission) {
+                claims.insert(claims::id(&head.mission_id));
+                claims.insert(claims::twin(&head.source, &head.idempotency_key));
+                claims.insert(claims::home(&head.vp));
+            }
             missions.push(int(mission));
             ids.push(head.mission_id.to_string().into_bytes());
             sources.push(head.source.to_string().into_bytes());
@@ -226,7 +256,11 @@ impl<'a> Script<'a> {
         let params: Vec<Param<'a>> =
             vec![Box::new(missions), Box::new(ids), Box::new(sources), Box::new(keys), Box::new(rows)];
         self.push(HEADS, params);
-        Ok(())
+        if !claims.is_empty() {
+            let claims: Vec<Vec<u8>> = claims.into_iter().collect();
+            self.push(claims::KEEP, vec![Box::new(claims), Box::new(self.share)]);
+        }
+        Ok(None)
     }
 
     /// The last change of each mission's cursor counts.
@@ -286,13 +320,19 @@ impl<'a> Script<'a> {
         }
         let gone: Vec<&'a [u8]> = plans.iter().filter(|(_, plan)| plan.gone).map(|(id, _)| id.as_bytes()).collect();
         if !gone.is_empty() {
-            SCHEDULES_GONE.iter().for_each(|sql| self.push(sql, vec![Box::new(gone.clone())]));
+            SCHEDULES_GONE.iter().for_each(|sql| self.push(sql, vec![Box::new(gone.clone()), Box::new(self.share)]));
+            self.push(claims::SCHEDULES_GONE, vec![Box::new(gone)]);
+        }
+        let made = plans.iter().filter(|(_, plan)| plan.definition.is_some());
+        let made: Vec<Vec<u8>> = made.map(|(id, _)| claims::schedule(id)).collect();
+        if !made.is_empty() {
+            self.push(claims::KEEP, vec![Box::new(made), Box::new(self.share)]);
         }
         let mut texts = |sql, of: fn(&Plan<'a>) -> Option<&'a [u8]>| {
             let rows = plans.iter().filter_map(|(id, plan)| Some((id.as_bytes(), of(plan)?)));
             let (ids, rows): (Vec<&'a [u8]>, Vec<&'a [u8]>) = rows.unzip();
             if !ids.is_empty() {
-                self.push(sql, vec![Box::new(ids), Box::new(rows)]);
+                self.push(sql, vec![Box::new(ids), Box::new(rows), Box::new(self.share)]);
             }
         };
         texts(SCHEDULES, |plan| plan.definition);
@@ -310,8 +350,8 @@ impl<'a> Script<'a> {
             }
         }
         if !ids.is_empty() {
-            self.push(FIRES, vec![Box::new(ids), Box::new(numbers), Box::new(rows)]);
-            self.push(FIRES_PRUNE, vec![Box::new(pruned), Box::new(until)]);
+            self.push(FIRES, vec![Box::new(ids), Box::new(numbers), Box::new(rows), Box::new(self.share)]);
+            self.push(FIRES_PRUNE, vec![Box::new(pruned), Box::new(until), Box::new(self.share)]);
         }
     }
 
@@ -326,17 +366,18 @@ impl<'a> Script<'a> {
             rows.push(actions::sealed(*last, text));
         }
         self.push(ACTIONS, vec![Box::new(numbers), Box::new(rows)]);
-        self.push(ACTIONS_PRUNE, vec![Box::new(int(last.saturating_sub(ACTIONS_MAX)))]);
+        let floor = int(ShareNo::of(*last).floor());
+        self.push(ACTIONS_PRUNE, vec![Box::new(int(last.saturating_sub(ACTIONS_MAX))), Box::new(floor)]);
     }
 
     fn balances(&mut self, sum: &Sum<'a>, books: &mut Books) {
         let moved = books.moved(sum.movements.iter().copied());
         if let Some(key) = moved.forgotten_below {
-            self.push(BALANCES_PRUNE, vec![Box::new(key.into_bytes())]);
+            self.push(BALANCES_PRUNE, vec![Box::new(key.into_bytes()), Box::new(self.share)]);
         }
         if !moved.rows.is_empty() {
             let (keys, rows): (Vec<Vec<u8>>, Vec<Vec<u8>>) = moved.rows.into_iter().unzip();
-            self.push(BALANCES, vec![Box::new(keys), Box::new(rows)]);
+            self.push(BALANCES, vec![Box::new(keys), Box::new(rows), Box::new(self.share)]);
         }
     }
 }
@@ -358,10 +399,16 @@ struct Plan<'a> {
     fires: BTreeMap<u64, &'a [u8]>,
 }
 
-/// The statement that comes first: for whoever has this token and this lease, in seconds.
-pub(super) fn store(meta: Meta, token: i64, lease_s: f64) -> (&'static str, [Param<'static>; 5]) {
+/// The statement that comes first: for whoever has this share by this token, and this lease, in seconds.
+pub(super) fn store(meta: Meta, (share, token): (ShareNo, i64), lease_s: f64) -> (&'static str, [Param<'static>; 6]) {
     let Meta { commits, position, last_no, .. } = meta;
-    let params: [Param<'static>; 5] =
-        [Box::new(token), Box::new(int(commits)), Box::new(int(position)), Box::new(int(last_no)), Box::new(lease_s)];
+    let params: [Param<'static>; 6] = [
+        Box::new(token),
+        Box::new(int(commits)),
+        Box::new(int(position)),
+        Box::new(int(last_no)),
+        Box::new(lease_s),
+        Box::new(hold::no(share)),
+    ];
     (STORE, params)
 }

@@ -58,18 +58,13 @@ pub enum StoreError {
         /// The newest that is known here.
         known: u64,
     },
-    /// Another node has it.
+    /// Every share has been taken once.
     #[error(
-        "the store is in use by node {name} since {since}; stop that one, or give this one a database of its own. If it is gone for \
-         good, the store is free {seconds} s after its last sign of life"
+        "the store has no share left for one more node: all up to number {most} have been taken. Begin with a new store"
     )]
-    InUse {
-        /// What it calls itself.
-        name: String,
-        /// Since when, by the database's clock.
-        since: String,
-        /// How long a lease lasts.
-        seconds: u64,
+    NoShares {
+        /// The greatest that there can be.
+        most: u32,
     },
     /// The process is short of something.
     #[error("no thread can be started for the store")]

@@ -74,6 +74,23 @@ impl Server {
         String::from_utf8_lossy(&asked.stdout).trim_end().to_owned()
     }
 
+    /// How many transactions of this script a second its own benchmark makes, with so many clients, in so many seconds.
+    #[allow(dead_code, reason = "benchmarks use it, and no test")]
+    pub(crate) fn pgbench(&self, database: &str, script: &str, clients: u32, seconds: u32) -> f64 {
+        let file = self.folder.path().join("script.sql");
+        fs::write(&file, script).expect("a folder of ours");
+        let asked = self
+            .program("pgbench")
+            .args(["-n", "-M", "prepared", "-c", &clients.to_string(), "-T", &seconds.to_string(), "-f"])
+            .arg(&file)
+            .arg(self.url(database))
+            .output();
+        let asked = asked.expect("pgbench runs");
+        let said = String::from_utf8_lossy(&asked.stdout);
+        let tps = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+        tps.unwrap_or_else(|| panic!("{said}{}", String::from_utf8_lossy(&asked.stderr)))
+    }
+
     /// Ends it as a loss of power would, but for what the kernel has.
     pub(crate) fn kill(&mut self) {
         let mut process = self.process.take().expect("it is running");

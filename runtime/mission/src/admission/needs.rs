@@ -130,7 +130,7 @@ pub fn unknown_models(schema: &Value, inputs: &Value, models: &[&str]) -> Vec<Mi
 
 fn forbidden_model(plugin: &str, rules: &Rules) -> Option<Mistake> {
     let model = ToolInfo::undeclared(ToolName::new(MODEL));
-    let is_forbidden = matches!(rules.gate_of_model(&model), crate::gate::Gate::Forbidden(_));
+    let is_forbidden = matches!(rules.gate_of_unlisted(&model), crate::gate::Gate::Forbidden(_));
     is_forbidden.then(|| {
         let pointer = Pointer::root().join("constraints").join("forbidden_tools");
         let detail = format!("the plugin `{plugin}` needs a model, and the mission is forbidden to ask any");

@@ -15,7 +15,7 @@ use sortie_contract::plugin::{PluginIdentity, PluginRef};
 
 /// The plugin that will run it: the envelope's, else its VP's, else its type's, in the version that is meant of those that are
 /// `installed` under its name.
-pub(super) fn choose(
+pub(crate) fn choose(
     envelope: &Envelope,
     plugins_by: &BTreeMap<String, PluginRef>,
     installed: &dyn Fn(&str) -> Vec<PluginIdentity>,

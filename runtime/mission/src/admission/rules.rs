@@ -8,11 +8,11 @@ use alloc::vec::Vec;
 
 use jiff::Timestamp;
 use sortie_contract::artifact::StorageScope;
-use sortie_contract::envelope::{EffectiveBudget, Envelope};
+use sortie_contract::envelope::{ChildOf, EffectiveBudget, Envelope};
 use sortie_contract::id::{InstanceId, LaneId, MissionId};
 use sortie_contract::mistake::{Mistake, Pointer, code};
 use sortie_contract::money::MicroUsd;
-use sortie_contract::tool::{EffectClass, KNOWN_CLASSES, MODEL, ToolInfo};
+use sortie_contract::tool::{EffectClass, KNOWN_CLASSES, MISSION, MODEL, ToolInfo};
 use sortie_contract::{is_nearly, limit};
 
 use crate::gate::List;
@@ -109,7 +109,9 @@ pub fn admit(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo], wall: T
     }
     let unknown_approvals = unknown_approvals(envelope, rules, tools);
     let warnings = warnings(envelope, rules, tools, &unknown_approvals);
-    Ok(Admission { lane, budget: budget::effective(&envelope.budget, &rules.ceilings), unknown_approvals, warnings })
+    let budget = budget::effective(&envelope.budget, &rules.ceilings);
+    let budget = budget::within(budget, envelope.child_of.as_ref().map(ChildOf::share));
+    Ok(Admission { lane, budget, unknown_approvals, warnings })
 }
 
 fn lane(envelope: &Envelope, rules: &NodeRules) -> Result<LaneId, Mistake> {
@@ -211,8 +213,10 @@ fn server(name: &str) -> Option<&str> {
 }
 
 fn unknown_approvals(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo]) -> Vec<String> {
-    let known =
-        |entry: &String| gate::is_known_approval(entry, tools, &rules.classes) || entry.eq_ignore_ascii_case(MODEL);
+    let known = |entry: &String| {
+        gate::is_known_approval(entry, tools, &rules.classes)
+            || [MODEL, MISSION].iter().any(|name| entry.eq_ignore_ascii_case(name))
+    };
     envelope.constraints.approval_required.iter().filter(|entry| !known(entry)).cloned().collect()
 }
 
@@ -236,7 +240,7 @@ fn warnings(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo], unknown_
     // Forbidding what the contract names and this node lacks is no slip.
     let understood = |entry: &str| {
         gate::is_known_approval(entry, tools, &rules.classes)
-            || CONTRACT_TOOLS.iter().chain([&MODEL]).any(|name| gate::matches(gate::name(entry), name))
+            || CONTRACT_TOOLS.iter().chain([&MODEL, &MISSION]).any(|name| gate::matches(gate::name(entry), name))
     };
     let forbidden = envelope.constraints.forbidden_tools.iter().filter(|entry| !understood(entry));
     approvals

@@ -20,6 +20,10 @@ pub(crate) struct Calls {
     in_flight: Vec<InFlight>,
     /// The latest call that was refused: what a failed mission's next step often hangs on.
     last_refused: Option<(ToolName, CallError)>,
+    /// How many children were asked for, and not refused.
+    children: u32,
+    /// The latest call to end whose child had been dispatched.
+    child_over: Option<CallNo>,
 }
 
 /// A call that has no result yet.
@@ -184,7 +188,7 @@ pub enum CallMisfit {
         /// Which.
         call: CallNo,
     },
-    /// A run with a call under way does not only wait.
+    /// A run with a call under way does not only wait, unless that waits for a child.
     #[error("call {call} is being made")]
     BeingMade {
         /// Which.
@@ -206,6 +210,7 @@ impl Calls {
             }
             CallStep::Begun(flight) => {
                 self.number(flight.call)?;
+                self.children += u32::from(flight.is_child());
                 self.in_flight.push(flight);
             }
             CallStep::Amended { call, arguments } => {
@@ -254,10 +259,14 @@ impl Calls {
             }
             CallStep::Finished(call) => {
                 let at = self.in_flight.iter().position(|flight| flight.call == call);
-                self.in_flight.remove(at.ok_or(CallMisfit::NotInFlight { call })?);
+                let flight = self.in_flight.remove(at.ok_or(CallMisfit::NotInFlight { call })?);
+                if flight.is_child() && !flight.held {
+                    self.child_over = Some(call);
+                }
             }
             CallStep::CarriedOver => {
-                self.in_flight.iter_mut().filter(|flight| !flight.held).for_each(|flight| flight.broke_off = true);
+                let breaks_off = |flight: &&mut InFlight| !flight.held && !flight.is_child();
+                self.in_flight.iter_mut().filter(breaks_off).for_each(|flight| flight.broke_off = true);
             }
             CallStep::BrokenOff => self.in_flight = Vec::new(),
             CallStep::RunBegins => self.in_flight.iter_mut().for_each(|flight| flight.asks_until = None),
@@ -292,9 +301,11 @@ impl Calls {
         if is_over { Ok(()) } else { Err(CallMisfit::NotEnded { call }) }
     }
 
-    /// That no call is being made: what is in flight waits for decisions.
+    /// That no call is being made here: what is in flight waits for decisions, or for children.
     pub(crate) fn only_waits(&self) -> Result<(), CallMisfit> {
-        self.made().next().map_or(Ok(()), |flight| Err(CallMisfit::BeingMade { call: flight.call }))
+        self.made()
+            .find(|flight| !flight.is_child())
+            .map_or(Ok(()), |flight| Err(CallMisfit::BeingMade { call: flight.call }))
     }
 
     /// The run that was refused is of no account any more.
@@ -315,6 +326,21 @@ impl Calls {
     /// Those of them that are being made.
     pub(crate) fn made(&self) -> impl Iterator<Item = &InFlight> {
         self.in_flight.iter().filter(|flight| !flight.held)
+    }
+
+    /// Those that wait for children, which go on whatever becomes of the run.
+    pub(crate) fn open_children(&self) -> impl Iterator<Item = &InFlight> {
+        self.made().filter(|flight| flight.is_child())
+    }
+
+    /// How many children were asked for, and not refused.
+    pub(crate) fn children(&self) -> u32 {
+        self.children
+    }
+
+    /// Whether the call was the latest to end whose child had been dispatched.
+    pub(crate) fn is_of_child_over(&self, call: CallNo) -> bool {
+        self.child_over == Some(call)
     }
 
     /// The number of the latest host call.

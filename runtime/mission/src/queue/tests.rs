@@ -51,6 +51,27 @@ fn missions_of_one_session_run_one_at_a_time_in_order_of_acceptance() {
 }
 
 #[test]
+fn room_may_change_while_missions_run() {
+    let mut queue = queue(&[("a", 1)], 10);
+    for no in 1..=6 {
+        queue.push(&mission(no, no));
+    }
+    assert_eq!(popped(&mut queue, 0), [1]);
+    queue.make_room(&[(lane("a"), 3), (lane("b"), 9)], 10);
+    assert_eq!(popped(&mut queue, 0), [2, 3]);
+    // What runs goes on; there is room again once there are fewer.
+    queue.make_room(&[(lane("a"), 2)], 10);
+    queue.release(MissionNo(1));
+    assert_eq!(popped(&mut queue, 0), [0; 0]);
+    queue.release(MissionNo(2));
+    assert_eq!(popped(&mut queue, 0), [4]);
+    queue.make_room(&[(lane("a"), 9)], 3);
+    assert_eq!(popped(&mut queue, 0), [5]);
+    queue.make_room(&[], 9);
+    assert_eq!(popped(&mut queue, 0), [6]);
+}
+
+#[test]
 fn sessions_take_turns() {
     let mut queue = queue(&[("a", 1)], 10);
     for no in 1..=4 {

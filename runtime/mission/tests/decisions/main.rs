@@ -4,6 +4,7 @@
 mod after_a_crash;
 mod amendments;
 mod carry_over;
+mod children;
 mod dispatch;
 mod fine_print;
 mod landing;

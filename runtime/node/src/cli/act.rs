@@ -52,29 +52,33 @@ pub(super) struct Deed<'d> {
     pub(super) list: &'d str,
     /// Those of the missions that match to which it can be done, as a search.
     pub(super) among: &'d str,
-    /// What is sent along.
-    pub(super) body: Value,
+    /// What is sent along: JSON, or nothing.
+    pub(super) body: Option<String>,
     /// What came of it in a line, for people: from the verb, the mission's id and the answer.
     pub(super) says: fn(&str, &str, &Value) -> String,
 }
 
 /// Cancels missions.
 pub(super) async fn cancel(which: &Which, reason: &str, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let deed =
-        Deed { verb: "cancel", list: "missions", among: "status:open", body: json!({"reason": reason}), says: stands };
+    let deed = Deed {
+        verb: "cancel",
+        list: "missions",
+        among: "status:open",
+        body: Some(json!({"reason": reason}).to_string()),
+        says: stands,
+    };
     act(which, &deed, client, as_json).await
 }
 
 /// Tries parked deliveries again.
 pub(super) async fn redeliver(which: &Which, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let deed =
-        Deed { verb: "redeliver", list: "deliveries", among: "delivery:parked", body: Value::Null, says: stands };
+    let deed = Deed { verb: "redeliver", list: "deliveries", among: "delivery:parked", body: None, says: stands };
     act(which, &deed, client, as_json).await
 }
 
 /// Leaves parked deliveries out.
 pub(super) async fn skip(which: &Which, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let deed = Deed { verb: "skip", list: "deliveries", among: "delivery:parked", body: Value::Null, says: stands };
+    let deed = Deed { verb: "skip", list: "deliveries", among: "delivery:parked", body: None, says: stands };
     act(which, &deed, client, as_json).await
 }
 
@@ -132,8 +136,8 @@ async fn several(ids: &[String], deed: &Deed<'_>, client: &Client, as_json: bool
 pub(super) async fn one(id: &str, deed: &Deed<'_>, client: &Client) -> Result<Value, Failure> {
     let request = client.request(Method::POST, &["v1", deed.list, id, deed.verb]);
     let request = match &deed.body {
-        Value::Null => request,
-        body => request.header("content-type", "application/json").body(body.to_string()),
+        None => request,
+        Some(body) => request.header("content-type", "application/json").body(body.clone()),
     };
     client.json(request, "mission_id").await
 }

@@ -11,6 +11,7 @@ mod journal;
 mod new;
 mod python;
 mod rust;
+mod stamp;
 
 use std::path::{Path, PathBuf};
 
@@ -38,18 +39,52 @@ struct Language {
     name: &'static str,
     /// The file by which its projects are told.
     marker: &'static str,
-    /// Builds the project in a folder: the bytes of a component, or of a core module that carries its type.
-    build: fn(&Path) -> Result<Vec<u8>, String>,
+    /// The command that gets what builds its projects, given once in a project's folder; none where nothing is missing but a compiler.
+    setup: Option<&'static str>,
+    /// Builds the project in a folder.
+    build: fn(&Path) -> Result<Built, String>,
+    /// Which builder that would be, and how it can be told from another one; none where the builder itself knows what has changed.
+    builder: fn(&Path) -> Option<String>,
     /// Why no project of it can bear a name that a plugin may have.
     refuses: fn(&str) -> Option<String>,
 }
 
+/// What a builder has made.
+#[derive(Debug)]
+struct Built {
+    /// The bytes of a component, or of a core module that carries its type.
+    component: Vec<u8>,
+    /// What it read that does not lie in the project; none where that is not known.
+    elsewhere: Option<Vec<PathBuf>>,
+}
+
 /// Each of them.
 const LANGUAGES: [Language; 3] = [
-    Language { name: "rust", marker: "Cargo.toml", build: rust::build, refuses: rust::refuses },
-    // The module of a project is called `plugin`, whatever the project is.
-    Language { name: "python", marker: "pyproject.toml", build: python::build, refuses: |_| None },
-    Language { name: "javascript", marker: "package.json", build: javascript::build, refuses: javascript::refuses },
+    Language {
+        name: "rust",
+        marker: "Cargo.toml",
+        setup: None,
+        build: rust::build,
+        builder: |_| None,
+        refuses: rust::refuses,
+    },
+    Language {
+        name: "python",
+        marker: "pyproject.toml",
+        setup: Some(python::SETUP),
+        build: python::build,
+        builder: python::builder,
+        // The module of a project is called `plugin`, whatever the project is.
+        refuses: |_| None,
+    },
+    Language {
+        name: "javascript",
+        marker: "package.json",
+        setup: Some(javascript::SETUP),
+        build: javascript::build,
+        builder: javascript::builder,
+        refuses: javascript::refuses,
+    },
 ];
 
 /// Does it. `client` is asked for by what needs a node.

@@ -29,6 +29,8 @@ pub(super) struct Client {
     http: reqwest::Client,
     patience: Duration,
     commands: Commands,
+    /// From where its address is known.
+    found: String,
 }
 
 /// How commands for a node are written, ready to be copied: with the node, where one that is typed without it would find another.
@@ -60,7 +62,8 @@ impl Client {
             None => {
                 let path = config.data_dir()?.join("token");
                 let token = fs::read_to_string(&path).map_err(|error| {
-                    let help = "name one with --token or SORTIE_TOKEN, or the node's folder in the configuration";
+                    let help = "name the node's configuration with --config, or give its token with --token or SORTIE_TOKEN (it is in the \
+                                file `token` of the node's data directory)";
                     Failure::unusable(format!("there is no token in {}: {error}; {help}", path.display()))
                 })?;
                 (token, path.display().to_string())
@@ -76,7 +79,11 @@ impl Client {
             .connect_timeout(CONNECT)
             .build()?;
         let commands = Commands::of(node.map(|_| &base));
-        Ok(Self { base, token, http, patience: PATIENCE, commands })
+        let found = match node {
+            Some(_) => "as --node or SORTIE_NODE says".to_owned(),
+            None => where_from(config),
+        };
+        Ok(Self { base, token, http, patience: PATIENCE, commands, found })
     }
 
     /// The same node, given more time for each answer.
@@ -209,7 +216,10 @@ impl Client {
     fn unreached(&self, error: &reqwest::Error) -> Failure {
         let (base, causes) = (&self.base, with_causes(error));
         Failure::from(if is_refused(error) {
-            format!("no node answers at {base}; is `sortie serve` running? ({causes})")
+            let found = &self.found;
+            format!(
+                "no node answers at {base} ({found}); is `sortie serve` running? If it is elsewhere: --node URL, or SORTIE_NODE. ({causes})"
+            )
         } else if error.is_timeout() {
             format!("{base} cannot be reached: connecting takes longer than {} s; see the address", CONNECT.as_secs())
         } else if error.is_connect() && base.scheme() == "https" {
@@ -255,6 +265,17 @@ fn kind(response: &Response) -> String {
 /// Whether that is a problem, as a node sends it with everything that goes wrong.
 pub(super) fn is_problem(said: &str) -> bool {
     serde_json::from_str(said).is_ok_and(|body: Value| body["code"].is_string() && body["detail"].is_string())
+}
+
+/// Which configuration an address is from.
+fn where_from(config: &Config) -> String {
+    match config.found_in() {
+        Some(folder) if folder.as_os_str().is_empty() => "as the configuration in this folder says".to_owned(),
+        Some(folder) => format!("as the configuration in {} says", folder.display()),
+        None => {
+            "no configuration was found here or in the user's folder: this is where a node is without one".to_owned()
+        }
+    }
 }
 
 /// Whether nobody listens there.
@@ -394,6 +415,32 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_node_that_is_not_there_is_told_with_what_names_its_address() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let place = tempfile::tempdir().expect("a folder");
+        let file = place.path().join("sortie.toml");
+        // Nobody may listen there.
+        fs::write(&file, "[node]\nlisten = \"127.0.0.1:1\"\n").expect("writable");
+        let configured = Config::load(Some(&file)).expect("a configuration");
+        let in_folder = format!("as the configuration in {} says", place.path().display());
+        for (node, config, expected) in [
+            (Some("http://127.0.0.1:1"), &Config::default(), "as --node or SORTIE_NODE says"),
+            (None, &configured, in_folder.as_str()),
+        ] {
+            let client = Client::new(node, Some("x"), config).map_err(|failure| failure.error.to_string());
+            let failure = client.expect("a client").page(&["v1", "missions"], &[]).await.expect_err("nobody answers");
+            let said = failure.error.to_string();
+            assert!(said.contains(&format!("no node answers at http://127.0.0.1:1/ ({expected})")), "{said}");
+            assert!(said.contains("SORTIE_NODE"), "{said}");
+        }
+        assert!(where_from(&Config::default()).starts_with("no configuration was found"));
+        let mut without = Config::default();
+        without.node.data_dir = Some(place.path().to_owned());
+        let failure = Client::new(None, None, &without).err().expect("there is no token");
+        assert!(failure.error.to_string().contains("--config"), "{}", failure.error);
+    }
+
     #[test]
     fn a_problem_speaks_of_what_was_typed() {
         for (detail, expected) in [
@@ -414,7 +461,7 @@ mod tests {
         let mistake = serde_json::json!({"pointer": "/a\nb", "detail": "c\u{202e}d"});
         let body = serde_json::json!({"detail": "no\u{1b}[2K\nsortie: done", "code": "x\u{7f}", "errors": [mistake]});
         let said = problem(StatusCode::CONFLICT, &body.to_string());
-        assert_eq!(said, "no\\u{1b}[2K\\u{a}sortie: done (x\\u{7f})\n  /a\\u{a}b: c\\u{202e}d");
-        assert_eq!(problem(StatusCode::BAD_GATEWAY, "a\nb"), "502 Bad Gateway: a\\u{a}b");
+        assert_eq!(said, "no\\u{1b}[2K ⏎ sortie: done (x\\u{7f})\n  /a ⏎ b: c\\u{202e}d");
+        assert_eq!(problem(StatusCode::BAD_GATEWAY, "a\nb"), "502 Bad Gateway: a ⏎ b");
     }
 }

@@ -4,6 +4,9 @@
 //! and loaded as it lies there: so the folder, and each above it, has to be one in which nobody writes but this user and root, as `ssh` wants
 //! it of its keys. Where it is not, a command compiles for itself alone, and says so. The rest is the rule of a node's own cache: what does not
 //! carry a code under the folder's key is compiled anew.
+//!
+//! Commands are for authors, whose next component is nearly the one before it: so its functions are kept one by one, too. What makes components
+//! in Python and JavaScript makes other bytes each time, of the same interpreter; with them half a minute becomes some seconds.
 
 use std::fs::{DirBuilder, File, Metadata};
 use std::io::{self, Write as _};
@@ -25,6 +28,12 @@ const KEPT_BYTES_MAX: u64 = 1 << 30;
 
 /// How compiled code is told from what else is in its folder.
 const COMPILED: &str = "cwasm";
+
+/// The same of packs of functions.
+const PACKED: &str = "functions";
+
+/// How many packs are kept: each change of a plugin may leave a small one, and all of them are opened to compile.
+const PACKS_MAX: usize = 64;
 
 /// A sandbox for one command.
 pub(super) struct Workshop {
@@ -51,7 +60,8 @@ impl Workshop {
         });
         // What nodes give their plugins is not known here: a case says it, or a record.
         let needs_bytes_max = Some(MEMORY_BYTES_CEILING);
-        let sandbox = Sandbox::new(Options { compiled: kept.clone(), needs_bytes_max, ..options })?;
+        let by_function = kept.is_some();
+        let sandbox = Sandbox::new(Options { compiled: kept.clone(), by_function, needs_bytes_max, ..options })?;
         Ok(Self { sandbox, kept, _store: store })
     }
 
@@ -62,8 +72,9 @@ impl Workshop {
         drop(compiling);
         if let Some(folder) = &self.kept {
             // Nothing of what follows is worth a command.
-            let _ = used(folder, &plugin.identity.digest, SystemTime::from(system().wall()));
-            let _ = prune(folder, KEPT_BYTES_MAX);
+            let packs = self.sandbox.packs_used();
+            let _ = used(folder, &plugin.identity.digest, &packs, SystemTime::from(system().wall()));
+            let _ = prune(folder, KEPT_BYTES_MAX, PACKS_MAX);
         }
         Ok(plugin)
     }
@@ -106,33 +117,38 @@ fn others_write(about: &Metadata) -> bool {
     about.mode() & 0o022 != 0
 }
 
-/// Notes that code was of use.
-fn used(folder: &Path, digest: &Digest, now: SystemTime) -> io::Result<()> {
+/// Notes that the code of a component was of use, and these packs.
+fn used(folder: &Path, digest: &Digest, packs: &[PathBuf], now: SystemTime) -> io::Result<()> {
     let digest = digest.to_string();
+    let mut used = packs.to_vec();
     for entry in folder.read_dir()? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(&digest) {
-            File::options().append(true).open(entry.path())?.set_modified(now)?;
+            used.push(entry.path());
         }
     }
-    Ok(())
+    used.iter().try_for_each(|path| File::options().append(true).open(path)?.set_modified(now))
 }
 
-/// Removes what was of no use for the longest, until no more than so many bytes are left.
-fn prune(folder: &Path, most: u64) -> io::Result<()> {
+/// Removes what was of no use for the longest, until no more than so many bytes and packs are left. Of what was of use together the small goes
+/// first.
+fn prune(folder: &Path, most: u64, packs_max: usize) -> io::Result<()> {
     let mut found = Vec::new();
     for entry in folder.read_dir()? {
         let path = entry?.path();
-        if path.extension().is_some_and(|end| end == COMPILED) {
+        let is = |end: &str| path.extension().is_some_and(|of| of == end);
+        let is_pack = is(PACKED);
+        if is_pack || is(COMPILED) {
             let about = path.metadata()?;
-            found.push((about.modified()?, about.len(), path));
+            found.push((about.modified()?, about.len(), path, is_pack));
         }
     }
     found.sort();
-    let mut kept = 0;
-    for (_, bytes, path) in found.into_iter().rev() {
+    let (mut kept, mut packs) = (0, 0);
+    for (_, bytes, path, is_pack) in found.into_iter().rev() {
         kept += bytes;
-        if kept > most {
+        packs += usize::from(is_pack);
+        if kept > most || is_pack && packs > packs_max {
             std::fs::remove_file(path)?;
         }
     }
@@ -196,22 +212,29 @@ mod tests {
             file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000 - age)).expect("its owner's");
         };
         let digest = Digest::of(b"oldest");
-        for (name, age) in [(format!("{digest}-1.cwasm"), 3), ("b.cwasm".to_owned(), 2), ("c.cwasm".to_owned(), 1)] {
-            file(&name, age);
+        let oldest = format!("{digest}-1.cwasm");
+        for (name, age) in [(oldest.as_str(), 6), ("b.cwasm", 5), ("c.functions", 4), ("d.functions", 3)] {
+            file(name, age);
         }
-        file("key", 9);
+        for (name, age) in [("e.functions", 2), ("f.cwasm", 1), ("key", 9)] {
+            file(name, age);
+        }
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000);
-        used(place.path(), &digest, now).expect("it is there");
-        prune(place.path(), 20).expect("a folder");
-        let mut left: Vec<String> = place
-            .path()
-            .read_dir()
-            .expect("a folder")
-            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
-            .collect();
-        left.sort();
-        let mut expected = vec![format!("{digest}-1.cwasm"), "c.cwasm".to_owned(), "key".to_owned()];
-        expected.sort();
-        assert_eq!(left, expected);
+        used(place.path(), &digest, &[place.path().join("c.functions")], now).expect("it is there");
+        let left = || {
+            let entries = place.path().read_dir().expect("a folder").map(|entry| entry.expect("an entry").file_name());
+            let left: std::collections::BTreeSet<String> =
+                entries.map(|name| name.to_string_lossy().into_owned()).collect();
+            left
+        };
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        prune(place.path(), 50, 2).expect("a folder");
+        assert_eq!(
+            left(),
+            names(&[&oldest, "b.cwasm", "c.functions", "e.functions", "f.cwasm", "key"]),
+            "of packs two"
+        );
+        prune(place.path(), 30, 9).expect("a folder");
+        assert_eq!(left(), names(&[&oldest, "c.functions", "f.cwasm", "key"]), "of all three");
     }
 }

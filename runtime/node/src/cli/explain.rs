@@ -62,6 +62,7 @@ fn page<'s>(explained: &Value, name: &str, screen: &'s Screen) -> Page<'s> {
     for (name, key) in [("criterion", "success_criteria"), ("leaves", "required_outputs")] {
         list(explained, key).for_each(|item| page.fact(name, &text::cell(item)));
     }
+    models(explained, &mut page);
     tools(explained, &mut page);
     page
 }
@@ -102,6 +103,41 @@ fn window(explained: &Value, screen: &Screen, page: &mut Page<'_>) {
     page.fact("window", &says);
 }
 
+/// What becomes of the calls of each model, what one costs, and for how many the budget has room.
+fn models(explained: &Value, page: &mut Page<'_>) {
+    if list(explained, "models").next().is_none() {
+        page.fact("models", "the node has none: no answer of a model is to be had");
+    }
+    for model in list(explained, "models") {
+        let (says, meaning) = verdict(model);
+        let default = if model["is_default"] == true { ", the default" } else { "" };
+        let by = match &model["by"] {
+            Value::Null => String::new(),
+            by => format!(" by {} in {}", text::cell(&by["entry"]), text::cell(&by["list"])),
+        };
+        let [read, written, longest] =
+            ["input_usd_per_mtok", "output_usd_per_mtok", "longest_answer_usd"].map(|key| text::money(&model[key]));
+        let room = match model["longest_answers"].as_u64() {
+            Some(count) => format!("the budget has room for {count} of these, without what is read"),
+            None => "nothing limits how many".to_owned(),
+        };
+        let says = format!(
+            "{}{default}: {says}{by}; {read} for a million tokens read, {written} written; its longest answer costs {longest}, and {room}",
+            text::cell(&model["name"])
+        );
+        page.fact_that("model", &says, meaning);
+    }
+}
+
+/// What becomes of calls, in a word.
+fn verdict(said: &Value) -> (&'static str, Meaning) {
+    match said["verdict"].as_str() {
+        Some("allowed") => ("allowed", Meaning::Good),
+        Some("asks") => ("asks first", Meaning::Attention),
+        _ => ("denied", Meaning::Bad),
+    }
+}
+
 /// Each tool that an entry names, with what becomes of its calls; the others in one line.
 fn tools(explained: &Value, page: &mut Page<'_>) {
     let is_named = |tool: &&Value| list(tool, "by").next().is_some();
@@ -119,11 +155,7 @@ fn tools(explained: &Value, page: &mut Page<'_>) {
 }
 
 fn row(tool: &Value) -> Vec<Cell> {
-    let (says, meaning) = match tool["verdict"].as_str() {
-        Some("allowed") => ("allowed", Meaning::Good),
-        Some("asks") => ("asks first", Meaning::Attention),
-        _ => ("denied", Meaning::Bad),
-    };
+    let (says, meaning) = verdict(tool);
     let some = if tool["only_some"] == true { " (some of them)" } else { "" };
     let by = list(tool, "by").map(|entry| format!("{} in {}", text::cell(&entry["entry"]), text::cell(&entry["list"])));
     vec![

@@ -3,8 +3,12 @@
 use std::io::Write as _;
 
 use clap::{Args, ValueHint};
-use serde_json::{Map, Value, json};
-use sortie_contract::envelope::long_integers;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use sortie_contract::Mistake;
+use sortie_contract::envelope::{in_one_line, read_strictly};
+use sortie_contract::mistake::code;
 use sortie_engine::fork::Point;
 
 use super::act::{self, Deed, Which};
@@ -36,6 +40,19 @@ pub(super) struct ForkArgs {
     key: Option<String>,
 }
 
+/// What the node is asked for.
+#[derive(Debug, Serialize)]
+struct Order {
+    at: Value,
+    idempotency_key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inputs: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugin: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workspace: Option<&'static str>,
+}
+
 pub(super) async fn fork(args: ForkArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
     let ForkArgs { which, at, inputs, plugin, empty_workspace, key } = args;
     if inputs.is_some() && which.one().is_none() {
@@ -46,16 +63,10 @@ pub(super) async fn fork(args: ForkArgs, client: &Client, as_json: bool) -> Resu
         Point::Call(at) => json!(at),
         word => json!(word.to_string()),
     };
-    let mut body = json!({"at": at, "idempotency_key": key.unwrap_or_else(crate::blanks::unique)});
-    for (name, value) in [("inputs", inputs), ("plugin", plugin.map(Value::from))] {
-        if let Some(value) = value {
-            body[name] = value;
-        }
-    }
-    if empty_workspace {
-        body["workspace"] = json!("empty");
-    }
-    let deed = Deed { verb: "fork", list: "missions", among: "", body, says };
+    let idempotency_key = key.unwrap_or_else(crate::blanks::unique);
+    let order = Order { at, idempotency_key, inputs, plugin, workspace: empty_workspace.then_some("empty") };
+    let body = serde_json::to_string(&order)?;
+    let deed = Deed { verb: "fork", list: "missions", among: "", body: Some(body), says };
     // Its plugin goes over the record first.
     let client = client.patient();
     match which.one() {
@@ -101,14 +112,13 @@ fn told(id: &str, answer: &Value, client: &Client) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Inputs in a file.
-fn read(file: &Input) -> Result<Value, Failure> {
+/// Inputs in a file, with the numbers that are written there.
+fn read(file: &Input) -> Result<Box<RawValue>, Failure> {
     let text = file.read()?;
-    let inputs: Map<String, Value> =
-        serde_json::from_str(&text).map_err(|error| file.unusable(format!("inputs are a JSON object: {error}")))?;
-    if let Some((place, _)) = long_integers(&text, 1).first() {
-        let why = "an integer beyond 64 bits would become another number here: send it as a string, or over HTTP";
-        return Err(file.unusable(format!("{place}: {why}")));
+    let wrong = |why: &str| file.unusable(format!("inputs are a JSON object: {why}"));
+    let (inputs, mistakes) = read_strictly(&text).map_err(|mistake| wrong(&mistake.detail))?;
+    if let Some(Mistake { pointer, detail, .. }) = mistakes.iter().find(|mistake| mistake.code != code::NOT_EXACT) {
+        return Err(wrong(&format!("{pointer}: {detail}")));
     }
-    Ok(Value::Object(inputs))
+    in_one_line(&text).filter(|_| inputs.is_object()).ok_or_else(|| wrong("this is something else"))
 }

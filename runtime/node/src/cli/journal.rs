@@ -20,6 +20,9 @@ pub(super) struct JournalArgs {
     /// Show all of each record, also on a terminal.
     #[arg(long)]
     full: bool,
+    /// Only what its plugin logged, each line of it whole.
+    #[arg(long, conflicts_with = "full")]
+    log: bool,
 }
 
 pub(super) async fn journal(args: JournalArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
@@ -27,6 +30,14 @@ pub(super) async fn journal(args: JournalArgs, client: &Client, as_json: bool) -
     if as_json {
         text::json(&journal)?;
         return Ok(Exit::Completed);
+    }
+    if args.log {
+        let mut out = std::io::stdout().lock();
+        return logged(&journal, Screen::of_output())
+            .iter()
+            .try_for_each(|line| writeln!(out, "{line}"))
+            .map(|()| Exit::Completed)
+            .map_err(Failure::from);
     }
     let screen = Screen::of_output();
     let records = || super::look::items(&journal);
@@ -44,6 +55,22 @@ pub(super) async fn journal(args: JournalArgs, client: &Client, as_json: bool) -
     drop(out);
     eprintln!("All of each record: --full");
     Ok(Exit::Completed)
+}
+
+/// What was logged: when, how grave, and each line of the text.
+fn logged(journal: &Value, screen: Screen) -> Vec<String> {
+    let mut days = Days::on(screen);
+    let mut lines = Vec::new();
+    for record in super::look::items(journal).filter(|record| record["kind"] == "logged") {
+        let at = record["at"].as_str().and_then(|at| rfc3339(at).ok());
+        let (day, time) = at.map_or((None, String::new()), |at| days.stamp(at));
+        lines.extend(day);
+        let level = text::cell(&record["body"]["level"]);
+        for line in record["body"]["text"].as_str().unwrap_or_default().lines() {
+            lines.push(format!("{time}  {level:<5}  {}", text::plain(line)).trim_end().to_owned());
+        }
+    }
+    lines
 }
 
 /// The records as lines that fit a terminal, below their days.
@@ -121,6 +148,18 @@ mod tests {
     }
 
     #[test]
+    fn of_a_log_each_line_is_told_and_nothing_else() {
+        let logged_ = |at: &str, level: &str, text: &str| json!({"at": at, "kind": "logged", "body": {"call": 3, "level": level, "text": text}});
+        let mut items = records();
+        items.push(logged_("2026-11-26T23:00:02Z", "info", "begins"));
+        items.push(logged_("2026-11-26T23:00:03Z", "error", "TypeError\n    at run\u{1b}"));
+        let screen = Screen::fixed(Some(80), false, TimeZone::UTC, "2026-11-26T23:10:00Z");
+        let shown = logged(&json!({ "items": items }), screen);
+        let expected = ["23:00:02  info   begins", "23:00:03  error  TypeError", "23:00:03  error      at run\\u{1b}"];
+        assert_eq!(shown[1..], expected, "{shown:#?}");
+    }
+
+    #[test]
     fn a_record_is_a_line_that_fits() {
         let zone = TimeZone::get("Europe/Berlin").expect("zone data");
         for width in [40, 80, 120] {
@@ -136,6 +175,6 @@ mod tests {
         let wide = Screen::fixed(Some(200), false, zone, "2026-11-26T23:10:00Z");
         let shown = lines(records().iter(), wide);
         assert!(shown[1].ends_with("\"Keep the wiki true\" envelope={… 2.0 kB} session=s-1"), "{shown:#?}");
-        assert!(shown[4].ends_with("call=1 result={… 311 B} why=a\\u{a}b"), "{shown:#?}");
+        assert!(shown[4].ends_with("call=1 result={… 311 B} why=a ⏎ b"), "{shown:#?}");
     }
 }

@@ -86,13 +86,16 @@ pub(super) struct LsArgs {
     /// Only missions of this lane.
     #[arg(long, value_name = "ID")]
     lane: Option<String>,
+    /// Only missions that this one has dispatched.
+    #[arg(long, value_name = "ID")]
+    children_of: Option<String>,
     /// Only missions of this type.
     #[arg(long = "type", value_name = "TYPE", value_parser = PossibleValuesParser::new(MissionType::ALL.map(MissionType::as_str)))]
     mission_type: Option<String>,
     /// Only missions that were accepted after this time, such as 2026-11-22T20:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<String>,
-    /// Only missions that fit all of these: KEY:VALUE (status, reason, type, lane, vp, session, trace, source, plugin, id, waits, delivery,
+    /// Only missions that fit all of these: KEY:VALUE (status, reason, type, lane, vp, session, trace, source, parent, plugin, id, waits, delivery,
     /// since, until, cost, ran), or a text that the id, objective or summary mentions.
     #[arg(value_name = "TERM")]
     terms: Vec<String>,
@@ -148,6 +151,7 @@ pub(super) async fn ls(args: LsArgs, client: &Client, as_json: bool) -> Result<E
         ("vp_id", args.vp),
         ("vp_session_id", args.session),
         ("vp_runtime_id", args.lane),
+        ("parent", args.children_of),
         ("mission_type", args.mission_type),
         ("created_after", args.since),
         ("q", search),

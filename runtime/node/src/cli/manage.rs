@@ -128,7 +128,12 @@ async fn installed(command: PluginCommand, client: &Client, as_json: bool) -> Re
             }
         }
         PluginCommand::Install(args) => {
+            // A slip of the pen (the version was not raised) is nothing to refuse, and nothing to keep quiet about.
+            let before = client.page(&["v1", "plugins"], &[]).await.unwrap_or_default();
             let installed = distribute::install(&args, client).await?;
+            if let Some(told) = replaced(&before, &installed) {
+                writeln!(std::io::stderr(), "{told}")?;
+            }
             if as_json {
                 text::json(&installed)?;
             } else {
@@ -194,6 +199,17 @@ fn shown(plugin: &Value) -> std::io::Result<()> {
         writeln!(out, "  {told}")?;
     }
     Ok(())
+}
+
+/// That another build of the same version was there, where one was.
+fn replaced(before: &Value, installed: &Value) -> Option<String> {
+    let is_same = |plugin: &&Value, key: &str| plugin[key] == installed[key];
+    let other = items(before)
+        .find(|plugin| is_same(plugin, "name") && is_same(plugin, "version") && !is_same(plugin, "digest"))?;
+    let [name, version, digest] = ["name", "version", "digest"].map(|key| text::cell(&other[key]));
+    Some(format!(
+        "it replaces another build of {name}@{version} ({digest}): new missions get this one, and those that were accepted before keep theirs"
+    ))
 }
 
 /// Where it came from, and who stands for it.

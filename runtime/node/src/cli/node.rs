@@ -56,6 +56,12 @@ async fn show(client: &Client, as_json: bool) -> Result<Exit, Failure> {
             Meaning::Attention,
         );
     }
+    let backup = if node["last_backup"].is_null() {
+        "none was taken".to_owned()
+    } else {
+        format!("the last is of {}", screen.when(&node["last_backup"]))
+    };
+    page.fact("backup", &backup);
     let counts = ["running", "queued", "suspended", "blocked"].map(|key| format!("{} {key}", text::cell(&node[key])));
     page.fact("missions", &counts.join(", "));
     let mib = |key: &str| text::size(node["disk"][key].as_u64().unwrap_or_default().saturating_mul(1 << 20));

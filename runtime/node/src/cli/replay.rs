@@ -13,12 +13,12 @@ use futures_util::future::FutureExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sortie_contract::digest::Digest;
-use sortie_contract::record::Stamped;
+use sortie_contract::record::{HostQuestion, Stamped};
 use sortie_contract::tool::{EffectClass, ToolInfo, ToolName};
 use sortie_contract::{MicroUsd, limit};
 use sortie_engine::look::parse_record;
 use sortie_engine::rehearsal::{Audience, Enough, Step, Wanted};
-use sortie_mission::replay::Recorded;
+use sortie_mission::replay::{Asked, Recorded};
 use sortie_sandbox::{BoxFuture, Options};
 
 use super::client::Client;
@@ -189,6 +189,11 @@ impl Audience for Page {
         async move { artifact_of(&id, &name, &client).await }.boxed()
     }
 
+    fn artifact_of(&self, mission: String, name: String, _: Option<Digest>) -> BoxFuture<'static, Option<Vec<u8>>> {
+        let client = self.client.clone();
+        async move { artifact_of(&mission, &name, &client).await }.boxed()
+    }
+
     fn patience(&self) -> BoxFuture<'static, ()> {
         tokio::time::sleep(NEVER).boxed()
     }
@@ -217,7 +222,8 @@ fn line(step: &Step<'_>) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     match step.call {
         Some((call, at)) => {
-            let answer = text::plain(&answer(step.answer, limit::ID_BYTES_MAX));
+            let answer = in_words(step.asked, step.answer).unwrap_or_else(|| answer(step.answer, limit::ID_BYTES_MAX));
+            let answer = text::plain(&answer);
             let arrow = if answer.is_empty() { "" } else { "  ->  " };
             writeln!(out, "{call:>5}  {at:.3}  {asked}{arrow}{answer}")
         }
@@ -249,13 +255,35 @@ fn in_full(step: &Step<'_>, wanted: &Wanted) -> std::io::Result<()> {
     Ok(())
 }
 
+/// What the record answers, where its own text is a number that says nothing by itself.
+fn in_words(asked: Asked<'_>, recorded: &Recorded) -> Option<String> {
+    let Recorded::Answer { answer, .. } = recorded else { return None };
+    match asked {
+        Asked::WaitAny { among } => {
+            let place: usize = answer.parse().ok()?;
+            Some(match among.get(place)? {
+                Some(call) => format!("call {call} is ready first"),
+                None => format!("number {} of them is ready first, a timer or a signal", place + 1),
+            })
+        }
+        Asked::Question(HostQuestion::Closing) => {
+            let share: u32 = answer.parse().ok()?;
+            let spent = f64::from(1000_u32.checked_sub(share)?) / 10.0;
+            Some(format!("when {spent} % of one is spent"))
+        }
+        _ => None,
+    }
+}
+
 /// What the record answers, cut at so many bytes.
 fn answer(recorded: &Recorded, bytes_max: usize) -> String {
     let clip = |text: &str| if text.len() <= bytes_max { text.to_owned() } else { limit::clip(text, bytes_max) };
     match recorded {
         Recorded::Call { outcome: None, .. } => "no result yet".to_owned(),
         Recorded::Call { outcome: Some(Ok(answer)), .. } => clip(&answer.result),
-        Recorded::Call { outcome: Some(Err(error)), .. } => format!("{}: {error}", error.code()),
+        Recorded::Call { outcome: Some(Err(error)), .. } | Recorded::Refused { error } => {
+            format!("{}: {error}", error.code())
+        }
         Recorded::Answer { answer, .. } => clip(answer),
         Recorded::Described(info) => clip(&info.description),
         Recorded::Stored(artifact) => format!("{} bytes", artifact.bytes),
@@ -269,4 +297,30 @@ fn goes_on() -> bool {
     let asked = write!(std::io::stderr(), "       Enter goes on, q stops: ").and_then(|()| std::io::stderr().flush());
     let read = asked.and_then(|()| std::io::stdin().read_line(&mut line));
     read.is_ok_and(|read| read > 0) && !line.trim_start().starts_with('q')
+}
+
+#[cfg(test)]
+mod tests {
+    use sortie_contract::Timestamp;
+    use sortie_contract::id::CallNo;
+
+    use super::*;
+
+    #[test]
+    fn a_number_that_says_nothing_is_told_in_words() {
+        let among = [Some(CallNo(2)), None];
+        let (wait, closing) = (Asked::WaitAny { among: &among }, Asked::Question(HostQuestion::Closing));
+        for (asked, answer, expected) in [
+            (wait, "0", Some("call 2 is ready first")),
+            (wait, "1", Some("number 2 of them is ready first, a timer or a signal")),
+            (wait, "2", None),
+            (closing, "50", Some("when 95 % of one is spent")),
+            (closing, "25", Some("when 97.5 % of one is spent")),
+            (closing, "soon", None),
+            (Asked::Question(HostQuestion::Now), "50", None),
+        ] {
+            let recorded = Recorded::Answer { answer: answer.to_owned(), at: Timestamp::UNIX_EPOCH, ran_ms: 0 };
+            assert_eq!(in_words(asked, &recorded).as_deref(), expected, "{asked}: {answer}");
+        }
+    }
 }

@@ -52,6 +52,10 @@ fn page<'s>(state: &Value, tools: &Value, screen: &'s Screen, of: &Commands) -> 
     if state["forked_from"].is_object() {
         page.fact("fork", &forked(&state["forked_from"]));
     }
+    page.fact("parent", &text::cell(&state["parent_id"]));
+    if let Some(children @ 1..) = state["children"].as_u64() {
+        page.fact("children", &format!("{children}: `sortie ls --children-of {id}` lists them"));
+    }
     page.fact("objective", &text::cell(&state["objective"]));
     let plugin = format!("{}@{}", text::cell(&state["plugin"]["name"]), text::cell(&state["plugin"]["version"]));
     page.fact("type", &format!("{}, by the plugin {plugin}", text::cell(&state["mission_type"])));
@@ -83,6 +87,7 @@ pub(super) fn waits_for(wait: &Value, screen: &Screen) -> Option<String> {
         "window" => "its window to open",
         "node_paused" => "the node, which is paused",
         "schedule_paused" => "its schedule, which is paused",
+        "workspace_elsewhere" => "its files, which are on another node's disk",
         "hours" => "the hours of its lane and its node",
         "session" => "the missions of its session that come first",
         "lane" => "room in its lane",
@@ -91,6 +96,7 @@ pub(super) fn waits_for(wait: &Value, screen: &Screen) -> Option<String> {
         "people" => "people: what it asks is below",
         "time" => "a time that its plugin named",
         "provider" => "a provider that refuses for now",
+        "missions" => "the missions that it has dispatched (`sortie ls --children-of` lists them)",
         "budget" => "money: a budget that is spent, or what other calls have set aside",
         other => return Some(text::plain(other)),
     };

@@ -49,14 +49,27 @@ pub(super) fn cell(value: &Value) -> String {
     plain(&text)
 }
 
-/// Text from a mission, which may hold anything: what a terminal obeys or does not show becomes `\u{…}`, so that
+/// How the end of a line is shown where there is one line alone.
+const BREAK: &str = " ⏎ ";
+
+/// Text from a mission, which may hold anything: what a terminal obeys or does not show becomes `\u{…}`, and the end of a line `⏎`, so that
 /// whoever decides about a text sees all of it, in its order and on one line.
 pub(crate) fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_hidden(c) { plain.extend(c.escape_unicode()) } else { plain.push(c) }
+    let mut plain = text.split('\n').map(escaped).collect::<Vec<_>>().join(BREAK);
+    if text.ends_with('\n') {
+        // Nothing comes behind it.
+        plain.pop();
     }
     plain
+}
+
+/// What a terminal obeys or does not show becomes `\u{…}`.
+fn escaped(text: &str) -> String {
+    let mut open = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hidden(c) { open.extend(c.escape_unicode()) } else { open.push(c) }
+    }
+    open
 }
 
 /// Text of several lines that are our own, each of them [`plain`].
@@ -101,7 +114,7 @@ pub(super) fn digest(value: &Value, screen: &Screen) -> String {
 
 /// A name as a word of a command: something to copy must not turn into another command.
 pub(super) fn word(name: &str) -> String {
-    let name = plain(name);
+    let name = escaped(name);
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._:/@+,=%-".contains(c);
     let is_word = !name.is_empty() && !name.starts_with('-') && name.chars().all(is_plain);
     if is_word { name } else { format!("'{}'", name.replace('\'', "'\\''")) }
@@ -200,7 +213,8 @@ mod tests {
         ];
         for c in hidden.into_iter().flatten().filter_map(char::from_u32) {
             let text = format!("a{c}b");
-            assert_eq!(plain(&text), format!("a\\u{{{:x}}}b", u32::from(c)));
+            let expected = if c == '\n' { "a ⏎ b".to_owned() } else { format!("a\\u{{{:x}}}b", u32::from(c)) };
+            assert_eq!(plain(&text), expected);
             let shown = open_json(&json!({ "k": text }));
             assert!(!shown.chars().any(|c| c != '\n' && is_hidden(c)), "{shown:?}");
             assert_eq!(serde_json::from_str::<Value>(&shown).expect("JSON"), json!({ "k": text }), "{shown}");
@@ -208,6 +222,16 @@ mod tests {
         for seen in ["plain", "Grüße, 世界", "مرحبا", "שלום", "a b", "\\u{202e}", "🚀", "e\u{301}"] {
             assert_eq!(plain(seen), seen);
             assert!(open_json(&json!([seen.replace('\\', "")])).contains(&seen.replace('\\', "")));
+        }
+        for (lines, expected) in [
+            ("a\n\nb\n", "a ⏎  ⏎ b ⏎"),
+            ("a  \nb  ", "a   ⏎ b  "),
+            ("\n", " ⏎"),
+            ("", ""),
+            ("  ", "  "),
+            ("a\r\nb", "a\\u{d} ⏎ b"),
+        ] {
+            assert_eq!(plain(lines), expected);
         }
         assert_eq!(plain_lines("one\n  two\u{1b}[2K"), "one\n  two\\u{1b}[2K");
     }

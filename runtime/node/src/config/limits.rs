@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use sortie_contract::envelope::OnExpiry;
 use sortie_contract::limit;
+use sortie_mission::child::Bounds;
 
 /// `[limits]`: ceilings that hold for every mission.
 #[derive(Debug, Clone, Deserialize)]
@@ -43,6 +44,10 @@ pub struct LimitsConfig {
     pub on_expiry: OnExpiry,
     /// How many schedules there may be.
     pub schedules: usize,
+    /// How many missions may stand above one that a mission dispatches.
+    pub children_depth_max: u32,
+    /// How many a mission dispatches.
+    pub children_max: u32,
     /// The share of each limit of a mission that is kept for landing.
     pub landing: f64,
 }
@@ -73,6 +78,8 @@ impl Default for LimitsConfig {
             request_expiry: Duration::from_secs(24 * 60 * 60),
             on_expiry: OnExpiry::End,
             schedules: 100_000,
+            children_depth_max: Bounds::default().depth_max,
+            children_max: Bounds::default().children_max,
             landing: 0.05,
         }
     }

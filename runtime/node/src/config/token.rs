@@ -73,6 +73,14 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// All of them.
+    const ALL: [Self; 4] = [Self::Dispatch, Self::Read, Self::Operate, Self::Admin];
+
+    /// The one of that name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == name)
+    }
+
     /// The name in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -48,7 +48,7 @@ const fn deed(method: &'static str, path: &'static str, what: &'static str) -> D
 }
 
 /// All of them.
-const DEEDS: [Deed; 22] = [
+const DEEDS: [Deed; 25] = [
     deed("POST", "/v1/missions/{id}/cancel", "cancel"),
     deed("POST", "/v1/missions/{id}/fork", "fork"),
     deed("POST", "/v1/missions/{id}/keep", "keep"),
@@ -62,6 +62,9 @@ const DEEDS: [Deed; 22] = [
     deed("POST", "/v1/node/pause", "pause_node"),
     deed("POST", "/v1/node/resume", "resume_node"),
     deed("POST", "/v1/node/halt", "halt_node"),
+    deed("POST", "/v1/node/drain", "drain_node"),
+    deed("POST", "/v1/node/undrain", "undrain_node"),
+    deed("POST", "/v1/missions/{id}/workspace", "begin_workspace"),
     deed("POST", "/v1/deliveries/{id}/redeliver", "redeliver"),
     deed("POST", "/v1/deliveries/{id}/skip", "skip"),
     deed("POST", "/v1/schedules", "make_schedule"),
@@ -187,16 +190,18 @@ async fn through(
         said.remove("from");
         said.extend(source.map(|source| ("from".to_owned(), json!(source))));
     }
-    let action = ActionView {
-        no: 0,
-        at: app.engine.ambient().wall(),
-        by,
-        via,
-        what: deed.what.to_owned(),
-        subject,
-        request: param("request"),
-        said,
-    };
+    let (at, what) = (app.engine.ambient().wall(), deed.what.to_owned());
+    keep(app, ActionView { no: 0, at, by, via, what, subject, request: param("request"), said }).await;
+    response
+}
+
+/// Puts down what somebody did whom no token of the node's own let in.
+pub(super) async fn put_down(app: &App, by: String, what: &str, subject: Option<String>, sent: &Value) {
+    let (at, via, what) = (app.engine.ambient().wall(), Via::Api, what.to_owned());
+    keep(app, ActionView { no: 0, at, by, via, what, subject, request: None, said: said(sent) }).await;
+}
+
+async fn keep(app: &App, action: ActionView) {
     let text = serde_json::to_string(&action).expect("plain data");
     let kept = match app.engine.log().act(text) {
         Ok(receipt) => receipt.await.map(drop),
@@ -204,13 +209,12 @@ async fn through(
     };
     if let Err(error) = kept {
         tracing::warn!(
-            what = deed.what,
+            what = action.what,
             by = action.by,
             error = &error as &dyn std::error::Error,
             "an action is in no list: the journal did not take it"
         );
     }
-    response
 }
 
 /// Whether it is only to be said whether it would be done.

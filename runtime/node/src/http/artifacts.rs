@@ -93,6 +93,11 @@ async fn opened(app: &App, no: MissionNo, its: ArtifactsOf, sha256: Digest) -> R
     };
     let opened = tokio::task::spawn_blocking(open).await.map_err(|error| Problem::task_failed(&error))?;
     opened.map(tokio::fs::File::from_std).map_err(|error| match error {
+        // Whoever took the mission over has its record, and not its files.
+        ArtifactError::Folder(error) if error.kind() == std::io::ErrorKind::NotFound && app.engine.has_fleet() => {
+            let detail = "the bytes of this artifact are on the disk of the node that had this mission before";
+            Problem::unavailable("artifact_elsewhere", detail)
+        }
         away @ (ArtifactError::Away(_) | ArtifactError::NoStore) => Problem::shared_store_away(&away),
         other => Problem::internal(&other),
     })

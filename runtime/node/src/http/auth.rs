@@ -46,6 +46,11 @@ impl Holder {
         Self { name: name.into(), token: None, scopes: scopes.into() }
     }
 
+    /// What it may do.
+    pub(crate) fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
     /// That its scopes do not let it do this.
     pub(crate) fn lacks(&self, scope: Scope) -> Problem {
         let detail = format!("the token `{}` has not the scope `{}`", self.name, scope.as_str());

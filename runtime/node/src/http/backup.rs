@@ -11,6 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use parking_lot::Mutex;
 use sortie_contract::Timestamp;
 use sortie_engine::{Engine, Hold};
 use sortie_journal::Copied;
@@ -20,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::App;
 use super::error::Problem;
 use super::query::NoParameters;
-use crate::backup::{self, DRAFTS, Source, TakeError};
+use crate::backup::{self, DRAFTS, LAST, Source, TakeError};
 
 /// What is sent at once, and how many of those wait for the client.
 const CHUNK_BYTES: usize = 128 << 10;
@@ -31,28 +32,51 @@ const CHUNKS: usize = 8;
 pub(crate) struct Backups {
     data_dir: Arc<Path>,
     place: Arc<Semaphore>,
+    last: Arc<Mutex<Option<Timestamp>>>,
 }
 
 impl Backups {
     /// Of that data folder.
     pub(crate) fn of(data_dir: &Path) -> Self {
-        Self { data_dir: data_dir.into(), place: Arc::new(Semaphore::new(1)) }
+        let last = std::fs::read_to_string(data_dir.join(LAST)).ok().and_then(|text| text.trim().parse().ok());
+        Self { data_dir: data_dir.into(), place: Arc::new(Semaphore::new(1)), last: Arc::new(Mutex::new(last)) }
+    }
+
+    /// The moment that the last one shows which was sent whole.
+    pub(super) fn last(&self) -> Option<Timestamp> {
+        *self.last.lock()
+    }
+
+    /// One was sent whole. Where that cannot be kept it is known until the node stops.
+    fn were_taken(&self, at: Timestamp) {
+        *self.last.lock() = Some(at);
+        let kept = tempfile::NamedTempFile::new_in(&self.data_dir).and_then(|mut file| {
+            writeln!(file, "{at}")?;
+            Ok(file.persist(self.data_dir.join(LAST))?)
+        });
+        if let Err(error) = kept {
+            tracing::warn!(error = &error as &dyn std::error::Error, "when the last backup was taken cannot be kept");
+        }
     }
 }
 
 /// `GET /v1/backup`
 pub(super) async fn take(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
-    let Backups { data_dir, place } = app.backups.clone();
-    let Ok(place) = place.try_acquire_owned() else {
+    let backups = app.backups.clone();
+    let Ok(place) = Arc::clone(&backups.place).try_acquire_owned() else {
         let detail = "a backup of this node is being taken; take another one when that is done";
         return Err(Problem::new(StatusCode::CONFLICT, "backup_runs", detail));
     };
-    let draft = Draft::make(&app, Arc::clone(&data_dir), place).await?;
+    let draft = Draft::make(&app, Arc::clone(&backups.data_dir), place).await?;
     let (sender, mut receiver) = mpsc::channel::<io::Result<Bytes>>(CHUNKS);
     tokio::task::spawn_blocking(move || {
         let to = BufWriter::with_capacity(CHUNK_BYTES, Outgoing(sender.clone()));
+        let taken_at = draft.taken_at;
         match draft.write(to) {
-            Ok(end) => tracing::info!(bytes = end.bytes, artifacts = end.artifacts, "a backup was taken"),
+            Ok(end) => {
+                tracing::info!(bytes = end.bytes, artifacts = end.artifacts, "a backup was taken");
+                backups.were_taken(taken_at);
+            }
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a backup was not taken to its end");
                 // What was sent has no end, and whoever reads it sees that.

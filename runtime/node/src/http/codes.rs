@@ -46,6 +46,12 @@ pub(crate) const CODES: &[Known] = &[
         "`detail` names the rule. Approve with arguments that the constraints allow, approve the call as it is, or deny it.",
     ),
     known(
+        "artifact_elsewhere",
+        &[503],
+        "The bytes of an artifact are on the disk of another node, which stored it before this one took its mission over.",
+        "Copy that node's `artifacts` folder here, or wait until it is there again. Missions that must not lose theirs store them as `shared` or `pushback`.",
+    ),
+    known(
         "backup_runs",
         &[409],
         "A backup of this node is being taken: there is one at a time.",
@@ -70,6 +76,12 @@ pub(crate) const CODES: &[Known] = &[
         "Try again; keep fewer connections open. Operators: `GET /v1/node` says how places are taken, `LimitNOFILE=` gives more.",
     ),
     known(
+        "dialect_unusable",
+        &[503],
+        "The node cannot read a secret of `[dialect.http]`, and so cannot tell who asks.",
+        "Look into the node's log: it names the variable or the file.",
+    ),
+    known(
         "digest_mismatch",
         &[422],
         "What was fetched is not what was asked for by its digest.",
@@ -80,6 +92,12 @@ pub(crate) const CODES: &[Known] = &[
         &[503],
         "What is left of the disk is kept for the journal.",
         "Operators: make room, or shorten `[retention]`. Dispatch again later: intake goes on by itself.",
+    ),
+    known(
+        "draining",
+        &[503],
+        "The node is being drained: it takes no missions.",
+        "Dispatch again after `Retry-After`, to any node of the store. Operators: `sortie drain --undo`, or start the node again.",
     ),
     known(
         "fetch_failed",
@@ -98,6 +116,18 @@ pub(crate) const CODES: &[Known] = &[
         &[422],
         "A mission cannot be forked at that call: there is none, its result is not on record, the record up to there is too large for a commit, or the plugin does not get over it.",
         "`detail` says which, and up to which call it can be.",
+    ),
+    known(
+        "holder_away",
+        &[503],
+        "The node of this store that has the mission, or the missions of its VP, is away, and no other one has taken them over yet: `node` names it.",
+        "Ask again after `Retry-After`: another node takes over what it had once its lease (`[node] lease`) has run out.",
+    ),
+    known(
+        "holder_unreachable",
+        &[503],
+        "Another node of this store has the mission, or the missions of its VP, or is named by `node`, and this one does not reach it: `node` names it.",
+        "Ask that node. Operators: each node of a store needs `[node] advertise`, an address at which the others reach it.",
     ),
     known(
         "hook_unfit",

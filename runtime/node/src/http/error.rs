@@ -14,12 +14,13 @@ use sortie_mission::Refusal;
 
 use super::codes;
 use sortie_engine::act::ActError;
+use sortie_engine::fleet::Member;
 use sortie_engine::intake::DispatchError;
 use sortie_engine::shown::MissionView;
 use sortie_engine::{ArtifactError, ReadError};
 
 /// A problem, ready to be answered.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Problem {
     status: StatusCode,
     code: &'static str,
@@ -37,6 +38,9 @@ const BREATHER_SECONDS: u32 = 1;
 
 /// How long a client is asked to wait when the disk is full: somebody has to make room.
 const DISK_SECONDS: u32 = 60;
+
+/// How long a client is asked to wait while the node is drained: others go on with what it had then.
+const DRAIN_SECONDS: u32 = 5;
 
 /// Where the page of each code is: what `type` names, on the node that answers. The last step of it is the code.
 pub(crate) const PAGES: &str = "/problems";
@@ -86,6 +90,12 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "task_failed", detail)
     }
 
+    /// It is another node's business, and was not sent on to it.
+    pub(super) fn elsewhere(member: &Member) -> Self {
+        let detail = format!("this is the business of the node `{}`: ask that one", member.name);
+        Self::unavailable("holder_unreachable", &detail).with("node", json!(member.name))
+    }
+
     fn overloaded() -> Self {
         Self::unavailable("overloaded", "the node takes no more at the moment; try again in a second")
     }
@@ -115,6 +125,11 @@ impl Problem {
     fn of_field(code: &'static str, pointer: &str, detail: &str) -> Self {
         let errors = json!([{"pointer": pointer, "code": code, "detail": detail}]);
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail).with("errors", errors)
+    }
+
+    /// Names when it is worth to ask again.
+    pub(super) fn retry_after(self, seconds: u32) -> Self {
+        Self { retry_after_seconds: Some(seconds), ..self }
     }
 
     /// Adds a member of its own to the problem.
@@ -206,6 +221,10 @@ impl From<DispatchError> for Problem {
                     .with("fields", json!(fields))
             }
             DispatchError::MissionIdConflict => Self::new(StatusCode::CONFLICT, "mission_id_conflict", detail),
+            DispatchError::Elsewhere(member) => Self::elsewhere(&member),
+            DispatchError::Draining => {
+                Self { retry_after_seconds: Some(DRAIN_SECONDS), ..Self::unavailable("draining", &detail) }
+            }
             DispatchError::Overloaded => Self::overloaded(),
             DispatchError::DiskLow => {
                 Self { retry_after_seconds: Some(DISK_SECONDS), ..Self::unavailable("disk_low", &detail) }

@@ -103,8 +103,9 @@ pub(super) struct ForkableView {
     last: u32,
     /// The call before the first that it failed of: what `failure` comes to now; null where no call failed.
     failure: Option<u32>,
-    /// Its inputs.
-    inputs: Map<String, Value>,
+    /// Its inputs, with the numbers that are written there.
+    #[schemars(with = "Map<String, Value>")]
+    inputs: Box<RawValue>,
 }
 
 /// `GET /v1/missions/{id}/fork`
@@ -117,10 +118,6 @@ pub(super) async fn forkable(
     let record = record.map(|record| u32::try_from(record).unwrap_or(u32::MAX));
     app.shown(move |engine| {
         let Forkable { calls, at, last, failure, inputs, plugin } = engine.forkable(no, record)?;
-        let inputs = match inputs {
-            Value::Object(inputs) => inputs,
-            _ => Map::new(),
-        };
         Ok(ForkableView { mission_id: id, plugin, calls, at, last, failure, inputs })
     })
     .await

@@ -9,10 +9,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sortie_contract::{Mistake, Pointer, Timestamp};
+use sortie_engine::fleet::Member;
 use sortie_engine::intake::DispatchError;
 use sortie_hook::{Delivery, Made, Refused, Sender};
 
 use super::error::Problem;
+use super::forward::{self, Asked};
 use super::query::NoParameters;
 use super::{App, Body, missions};
 use crate::hooks::{Kept, Outcome};
@@ -31,6 +33,7 @@ pub(crate) struct Delivered {
 pub(super) async fn deliver(
     State(app): State<App>,
     Path(name): Path<String>,
+    asked: Asked,
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
@@ -38,7 +41,12 @@ pub(super) async fn deliver(
     let at = app.engine.ambient().wall();
     let delivery = Delivery { headers: &headers, body: &body, at };
     let delivered = match kept.hook.sender(delivery).await {
-        Ok(sender) => delivered(&app, kept, &sender, delivery).await,
+        Ok(sender) => match delivered(&app, kept, &sender, delivery, asked.is_forwarded()).await {
+            // Its sender signed it for this hook, which the other node has, too.
+            Ok(Ended::Elsewhere(member)) => return forward::send(&app, &asked, &member, body).await,
+            Ok(Ended::Here(delivered)) => Ok(delivered),
+            Err(problem) => Err(problem),
+        },
         Err(Refused::Unsigned(why)) => {
             kept.came_unsigned(at, &why);
             return Err(Refused::Unsigned(why).into());
@@ -58,35 +66,48 @@ pub(super) async fn deliver(
     Ok((status, Json(delivered)).into_response())
 }
 
-async fn delivered(app: &App, kept: &Kept, sender: &Sender, delivery: Delivery<'_>) -> Result<Delivered, Problem> {
-    let replayed = |mission_id| Delivered { outcome: Outcome::Replayed, mission_id: Some(mission_id) };
-    // What it was filled in with may have changed since: the time at which it came, the configuration. Its sender means the same.
-    let before = kept.hook.mission_id(sender);
-    let id = before.clone();
+/// Where a delivery comes to something.
+enum Ended {
+    Here(Delivered),
+    Elsewhere(Box<Member>),
+}
+
+async fn delivered(
+    app: &App,
+    kept: &Kept,
+    sender: &Sender,
+    delivery: Delivery<'_>,
+    is_forwarded: bool,
+) -> Result<Ended, Problem> {
+    let replayed = |mission_id| Ended::Here(Delivered { outcome: Outcome::Replayed, mission_id: Some(mission_id) });
+    let mission_id = kept.hook.mission_id(sender);
+    let id = mission_id.clone();
     let known = app.blocking(move |engine| match engine.find(&id)? {
         Some(no) => engine.show(no).map(|mission| Some(mission.idempotency_key)),
         None => Ok(None),
     });
     match known.await? {
-        Some(key) if key == before => return Ok(replayed(before)),
-        // One of that name that no hook made is not this delivery.
+        Some(key) if kept.hook.is_made_by(sender, &mission_id, &key) => return Ok(replayed(mission_id)),
         Some(_) => return Err(DispatchError::MissionIdConflict.into()),
         None => {}
     }
     let (mission_id, envelope) = match kept.hook.envelope(sender, delivery, &app.called.instance_id)? {
-        Made::NotMeant => return Ok(Delivered { outcome: Outcome::NotMeant, mission_id: None }),
+        Made::NotMeant => return Ok(Ended::Here(Delivered { outcome: Outcome::NotMeant, mission_id: None })),
         Made::Mission { mission_id, envelope } => (mission_id, envelope),
     };
-    match missions::taken(&app.engine, "hook", Value::Object(envelope).to_string()).await {
+    match missions::taken(&app.engine, "hook", Value::Object(envelope).to_string(), is_forwarded).await {
         Ok(dispatched) if !dispatched.replayed => {}
         // The other of two at once was faster.
         Ok(_) => return Ok(replayed(mission_id)),
-        Err(DispatchError::IdempotencyConflict { mission_id: of, .. }) if of.as_str() == mission_id => {
+        Err(DispatchError::IdempotencyConflict { mission_id: of, .. })
+            if kept.hook.is_made_by(sender, of.as_str(), &mission_id) =>
+        {
             return Ok(replayed(mission_id));
         }
+        Err(DispatchError::Elsewhere(member)) => return Ok(Ended::Elsewhere(member)),
         Err(error) => return Err(error.into()),
     }
-    Ok(Delivered { outcome: Outcome::Accepted, mission_id: Some(mission_id) })
+    Ok(Ended::Here(Delivered { outcome: Outcome::Accepted, mission_id: Some(mission_id) }))
 }
 
 /// The hooks of a node.

@@ -4,6 +4,7 @@
 //! docs/OBSERVABILITY.md too. Labels have few values: what comes from outside without bound is never one.
 
 mod durations;
+mod fleet;
 mod format;
 mod shared;
 mod traces;
@@ -204,6 +205,11 @@ pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Resul
         ("paused", "Whether an operator holds the node back: no mission starts", usize::from(paused)),
         ("missions_suspended", "Missions that wait out of memory", engine.suspended()),
         ("missions_quarantined", "Missions that cannot be read", engine.quarantined()),
+        (
+            "last_backup_timestamp_seconds",
+            "The moment that the last backup shows, as Unix time; 0 where none was taken",
+            app.backups.last().and_then(|at| usize::try_from(at.as_second()).ok()).unwrap_or_default(),
+        ),
         ("missions_undelivered", "Missions of which something is to be delivered", undelivered),
         (
             "disk_free_bytes",
@@ -231,10 +237,19 @@ pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Resul
     failures(&mut registry, engine.courier().counters());
     channels(&mut registry, &app.notifier.views());
     durations::register(&mut registry, engine);
+    fleet::register(&mut registry, engine);
     if let Some(exporter) = &app.exporter {
         let end = *engine.log().follow().borrow();
         traces::register(&mut registry, exporter.counters(), end);
     }
+    for (name, help, count) in app.dialects.counts() {
+        registry.register(name, help, ConstCounter::new(count));
+    }
+    let connected = Family::<Labels, Gauge>::default();
+    for dialect in app.dialects.views() {
+        connected.get_or_create(&vec![("dialect", dialect.name)]).set(i64::from(dialect.connected));
+    }
+    registry.register("dialect_connected", "Whether each older dialect that the node speaks is heard", connected);
     let build = Family::<Labels, Gauge>::default();
     build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
     registry.register("build_info", "Always 1; its label says which version this is", build);

@@ -20,6 +20,7 @@ use super::answers::PIECE_ROOM;
 use super::auth::Holder;
 use super::body::{Unread, too_large};
 use super::error::Problem;
+use super::forward::{self, Asked};
 use super::query::{Cursor, Moment, NoParameters, PageSize, Query};
 use super::{App, Body};
 use sortie_engine::Engine;
@@ -38,8 +39,11 @@ const JOURNAL_PIECE: usize = 128 << 10;
 const BATCH_SILENCE: Duration = Duration::from_secs(300);
 
 /// `POST /v1/missions`
-pub(super) async fn dispatch(State(app): State<App>, Body(body): Body) -> Result<Response, Problem> {
-    let dispatched = taken(&app.engine, "single", text(&body)?).await?;
+pub(super) async fn dispatch(State(app): State<App>, asked: Asked, Body(body): Body) -> Result<Response, Problem> {
+    let dispatched = match taken(&app.engine, "single", text(&body)?, asked.is_forwarded()).await {
+        Err(DispatchError::Elsewhere(member)) => return forward::send(&app, &asked, &member, body).await,
+        dispatched => dispatched?,
+    };
     let status = if dispatched.replayed { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = (status, Json(Answer::of(&dispatched, &app.engine))).into_response();
     if dispatched.replayed {
@@ -48,18 +52,20 @@ pub(super) async fn dispatch(State(app): State<App>, Body(body): Body) -> Result
     Ok(response)
 }
 
-/// Dispatches an envelope, and measures how long that takes.
-pub(super) async fn taken(
+/// Dispatches an envelope, and measures how long that takes. One that another node has sent on is meant for this one.
+pub(crate) async fn taken(
     engine: &Arc<Engine>,
     how: &'static str,
     envelope: String,
+    is_forwarded: bool,
 ) -> Result<Dispatched, DispatchError> {
     let begun = engine.ambient().steady();
-    let dispatched = engine.dispatch(envelope).await;
+    let dispatched = if is_forwarded { engine.dispatch_here(envelope).await } else { engine.dispatch(envelope).await };
     let took = engine.ambient().steady().saturating_sub(begun);
     let (outcome, trace_id) = match &dispatched {
         Ok(Dispatched { replayed: false, trace_id, .. }) => ("accepted", trace_id.as_str()),
         Ok(Dispatched { trace_id, .. }) => ("replayed", trace_id.as_str()),
+        Err(DispatchError::Elsewhere(_)) => return dispatched,
         Err(_) => ("refused", ""),
     };
     engine.measured().dispatches.took(how, outcome, took, trace_id);
@@ -72,21 +78,28 @@ pub(super) async fn explain(State(app): State<App>, Body(body): Body) -> Result<
 }
 
 /// `POST /v1/missions/batch`: a line in, a line out, in order.
-pub(super) async fn batch(State(app): State<App>, body: axum::body::Body) -> Response {
-    let limit = app.body_bytes;
+pub(super) async fn batch(State(app): State<App>, asked: Asked, body: axum::body::Body) -> Response {
+    let (limit, asked) = (app.body_bytes, Arc::new(asked));
     let lines = Lines { body: body.into_data_stream(), rest: BytesMut::new(), seen: 0, limit, ended: false };
     let answers =
         futures_util::stream::unfold(lines, |mut lines| async move { lines.next().await.map(|line| (line, lines)) })
             .map(move |line| {
-                let engine = Arc::clone(&app.engine);
+                let (app, asked) = (app.clone(), Arc::clone(&asked));
                 async move {
-                    let dispatched = match line.and_then(|line| text(&line)) {
-                        Ok(line) => taken(&engine, "batch", line).await.map_err(Problem::from),
+                    let engine = &app.engine;
+                    let dispatched = match line.as_deref().map_err(Problem::clone).and_then(text) {
+                        Ok(text) => match taken(engine, "batch", text, asked.is_forwarded()).await {
+                            Err(DispatchError::Elsewhere(member)) => {
+                                let sent = line.unwrap_or_default();
+                                return Ok(forward::line(&app, &asked, &member, sent).await);
+                            }
+                            dispatched => dispatched.map_err(Problem::from),
+                        },
                         Err(problem) => Err(problem),
                     };
                     let answer = dispatched.as_ref().map(|dispatched| Answer {
                         replayed: Some(dispatched.replayed),
-                        ..Answer::of(dispatched, &engine)
+                        ..Answer::of(dispatched, engine)
                     });
                     let mut line = match answer {
                         Ok(answer) => serde_json::to_string(&answer).expect("texts and numbers"),
@@ -223,6 +236,8 @@ pub(super) struct MissionsQuery {
     vp_session_id: Option<String>,
     /// Only missions of this lane.
     vp_runtime_id: Option<String>,
+    /// Only missions that this one has dispatched.
+    parent: Option<String>,
     /// Only missions of this trace.
     trace_id: Option<String>,
     /// Only missions that fit this search: terms such as `status:failed lane:coder since:yesterday cost:>1 "a text"`; words without a
@@ -246,6 +261,7 @@ pub(super) async fn list(State(app): State<App>, Query(query): Query<MissionsQue
         vp_id: query.vp_id,
         vp_session_id: query.vp_session_id,
         vp_runtime_id: query.vp_runtime_id,
+        parent: query.parent,
         trace_id: query.trace_id,
         search: search.map_err(|misread| Problem::bad_request(format!("`q` cannot be understood: {misread}")))?,
         created_after: query.created_after.map(|Moment(after)| after),
@@ -431,7 +447,7 @@ pub(super) struct Cancel {
 }
 
 /// The reason in the body of a cancel: none, or `{"reason": "…"}`.
-fn cancel_reason(body: &[u8]) -> Result<String, Problem> {
+pub(super) fn cancel_reason(body: &[u8]) -> Result<String, Problem> {
     if body.trim_ascii().is_empty() {
         return Ok(String::new());
     }

@@ -46,6 +46,8 @@ fn view(app: &App) -> NodeView {
         blocked: engine.blocked(),
         quarantined: engine.quarantined(),
         providers: engine.providers().into_iter().map(ProviderView::from).collect(),
+        last_backup: app.backups.last(),
+        dialects: app.dialects.views(),
         restored: app.restored.as_deref().filter(|_| engine.holds_back()).cloned(),
         disk: DiskView {
             free_mib: disk.free_bytes() >> 20,

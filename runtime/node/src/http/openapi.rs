@@ -8,7 +8,7 @@ use axum::http::{Method, StatusCode};
 use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
-use sortie_contract::envelope::{envelope_schema, event_schema};
+use sortie_contract::envelope::{envelope_schema, event_schema, order_schema, result_schema};
 use sortie_schedule::schedule_schema;
 
 use super::codes::CODES;
@@ -34,6 +34,16 @@ pub(super) async fn schedule() -> Json<Value> {
 /// `GET /schemas/event.json`
 pub(super) async fn event() -> Json<Value> {
     Json(event_schema())
+}
+
+/// `GET /schemas/mission-order.json`
+pub(super) async fn order() -> Json<Value> {
+    Json(order_schema())
+}
+
+/// `GET /schemas/mission-result.json`
+pub(super) async fn result() -> Json<Value> {
+    Json(result_schema())
 }
 
 /// What is said of all requests together.
@@ -104,13 +114,23 @@ fn operation(
     let of_path = path.split('/').filter_map(|step| step.strip_prefix('{')?.strip_suffix('}'));
     let of_path = of_path.map(|name| place(path, name));
     let of_query = route.query.map(|form| query(&form(generator))).unwrap_or_default();
+    // Of which node of the store it is asked.
+    let of_fleet = route.scope.filter(|_| route.path != "/metrics").map(|_| {
+        json!({
+            "name": "node",
+            "in": "query",
+            "required": false,
+            "description": "The node of the store that is asked, by its instance id; without it, the one that has the mission, else this one.",
+            "schema": {"type": "string"},
+        })
+    });
     let of_head = outcomes.reads.iter().map(|note| {
         let mut parameter = header(note);
         parameter["name"] = json!(note.name);
         parameter["in"] = json!("header");
         parameter
     });
-    let parameters: Vec<Value> = of_path.chain(of_query).chain(of_head).collect();
+    let parameters: Vec<Value> = of_path.chain(of_query).chain(of_fleet).chain(of_head).collect();
     let content_of_done = content(route.gives, generator);
     let mut responses = Map::new();
     for (status, about, headers) in outcomes.done {
@@ -387,13 +407,15 @@ mod tests {
     #[test]
     fn no_body_is_without_a_form() {
         /// What is as a tool's schema has it; what is a document of others.
-        const OPEN: [&str; 6] = [
+        const OPEN: [&str; 8] = [
             "/v1/tools/{name}/call",
             "/openapi.json",
             "/schemas/envelope.json",
             "/schemas/event.json",
             "/schemas/model-answer.json",
             "/schemas/model-request.json",
+            "/schemas/mission-order.json",
+            "/schemas/mission-result.json",
         ];
         let document = describe(&super::super::routes());
         let says = |schema: &Value| {

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::codes;
 use super::error::{Coded, Problem};
+use super::forward::Forwarded;
 use super::{Content, Route};
 
 /// What a request may come to.
@@ -75,6 +76,7 @@ const RANGES: &[HeaderNote] = &[
     maybe("If-Range", "The range only if it is still this artifact, by its `ETag`; else the whole is sent.", ""),
     maybe("If-None-Match", "Answers 304 if the artifact is one of these tags, or for `*`.", ""),
 ];
+const REPLAYED: &[HeaderNote] = &[maybe("Idempotent-Replayed", "That it had been accepted before.", "^true$")];
 const SIGNATURE: &[HeaderNote] = &[maybe(
     "Plugin-Signature",
     "The signature of what is uploaded: the text of `FILE.wasm.minisig`, in base64.",
@@ -90,28 +92,10 @@ const PART: &[HeaderNote] = &[
     always("Content-Range", "Which of the artifact's bytes these are.", "^bytes [0-9]+-[0-9]+/[0-9]+$"),
 ];
 
-/// Codes of a dispatch that is not taken.
-const DISPATCH: &[&str] = &[
+/// Codes of an envelope that is not taken, whoever made it.
+const TAKEN: &[&str] = &[
     "disk_low",
-    "idempotency_conflict",
-    "invalid_envelope",
-    "invalid_pattern",
-    "journal_failed",
-    "mission_id_conflict",
-    "not_json",
-    "overloaded",
-    "plugin_not_installed",
-    "stopping",
-    "unknown_constraint",
-    "window_closed",
-    "wrong_instance",
-];
-/// The same of a fork: its envelope is made of one that was taken.
-const FORK: &[&str] = &[
-    "disk_low",
-    "fork_refused",
-    "idempotency_conflict",
-    "invalid_action",
+    "draining",
     "invalid_envelope",
     "invalid_pattern",
     "journal_failed",
@@ -123,24 +107,60 @@ const FORK: &[&str] = &[
     "unknown_constraint",
     "window_closed",
 ];
-/// The same of a delivery to a hook: what its templates come to may be no envelope.
-const HOOK: &[&str] = &[
-    "disk_low",
+/// Of one that somebody sent.
+const SENT: &[&str] = &["idempotency_conflict", "not_json", "wrong_instance"];
+/// Of that of a fork, which is made of one that was taken.
+const FORKED: &[&str] = &["fork_refused", "idempotency_conflict", "invalid_action"];
+/// Of that of a delivery to a hook: what its templates come to may be no envelope, or one for another node.
+const DELIVERED: &[&str] = &[
+    "holder_away",
+    "holder_unreachable",
     "hook_unfit",
     "hook_unusable",
     "internal",
-    "invalid_envelope",
-    "invalid_pattern",
     "invalid_signature",
-    "journal_failed",
-    "mission_id_conflict",
     "not_json",
-    "overloaded",
-    "plugin_not_installed",
-    "stopping",
-    "unknown_constraint",
-    "window_closed",
     "wrong_instance",
+];
+
+const DISPATCH: &[&str] = &both::<{ TAKEN.len() + SENT.len() }>(TAKEN, SENT);
+const FORK: &[&str] = &both::<{ TAKEN.len() + FORKED.len() }>(TAKEN, FORKED);
+const HOOK: &[&str] = &both::<{ TAKEN.len() + DELIVERED.len() }>(TAKEN, DELIVERED);
+
+/// The codes of two lists.
+const fn both<const N: usize>(one: &[&'static str], other: &[&'static str]) -> [&'static str; N] {
+    let mut all = [""; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < one.len() { one[at] } else { other[at - one.len()] };
+        at += 1;
+    }
+    all
+}
+
+/// Codes of a dispatch in the older dialect.
+const OLD_SENT: &[&str] = &[
+    "dialect_unusable",
+    "idempotency_conflict",
+    "not_found",
+    "not_json",
+    "store_away",
+    "unauthorized",
+    "wrong_instance",
+];
+const OLD_DISPATCH: &[&str] = &both::<{ TAKEN.len() + OLD_SENT.len() }>(TAKEN, OLD_SENT);
+const OLD_DISPATCHED: &[Done] = &[(200, "It is a mission, accepted and on disk.", REPLAYED)];
+/// Codes of a cancel in it.
+const OLD_CANCEL: &[&str] = &[
+    "already_final",
+    "dialect_unusable",
+    "invalid_cancel",
+    "journal_failed",
+    "overloaded",
+    "refused",
+    "store_away",
+    "task_failed",
+    "unauthorized",
 ];
 /// Codes of something that is put on record and is not done.
 const ACT: &[&str] = &["already_final", "journal_failed", "overloaded", "refused"];
@@ -160,6 +180,7 @@ const DECIDE: &[&str] = &[
 /// Codes of a change of a schedule: its missions are held against the node as a dispatch is.
 const SCHEDULES: &[&str] = &[
     "disk_low",
+    "draining",
     "invalid_schedule",
     "journal_failed",
     "overloaded",
@@ -170,8 +191,16 @@ const SCHEDULES: &[&str] = &[
     "stopping",
     "too_many_schedules",
 ];
-const SCHEDULE_ACT: &[&str] =
-    &["disk_low", "invalid_action", "invalid_schedule", "journal_failed", "overloaded", "refused", "stopping"];
+const SCHEDULE_ACT: &[&str] = &[
+    "disk_low",
+    "draining",
+    "invalid_action",
+    "invalid_schedule",
+    "journal_failed",
+    "overloaded",
+    "refused",
+    "stopping",
+];
 
 type Row = (Method, &'static str, &'static [Done], &'static [&'static str], &'static [HeaderNote]);
 
@@ -202,7 +231,7 @@ const OWN: &[Row] = &[
             (206, "The part of it that was asked for.", PART),
             (304, "It is one that the client has.", ARTIFACT),
         ],
-        &["range_not_satisfiable", "shared_store_away"],
+        &["artifact_elsewhere", "range_not_satisfiable", "shared_store_away"],
         RANGES,
     ),
     (
@@ -245,6 +274,8 @@ const OWN: &[Row] = &[
         HOOK,
         &[],
     ),
+    (Method::POST, "/api/v1/ops/vp/missions/dispatch", OLD_DISPATCHED, OLD_DISPATCH, &[]),
+    (Method::POST, "/api/v1/ops/vp/missions/{id}/cancel", TOLD, OLD_CANCEL, &[]),
     (Method::POST, "/v1/hooks/{name}/try", TOLD, &["hook_unfit", "invalid_action", "not_json"], &[]),
     (Method::GET, "/v1/backup", TOLD, &["backup_runs", "disk_low"], &[]),
     (Method::POST, "/v1/notify/{name}/test", TOLD, &["channel_failed"], &[]),
@@ -276,6 +307,9 @@ const OWN: &[Row] = &[
     (Method::POST, "/v1/node/pause", TOLD, ACT, &[]),
     (Method::POST, "/v1/node/resume", TOLD, ACT, &[]),
     (Method::POST, "/v1/node/halt", &[BEGUN], ACT, &[]),
+    (Method::POST, "/v1/node/drain", &[BEGUN], &[], &[]),
+    (Method::POST, "/v1/node/undrain", TOLD, &["refused"], &[]),
+    (Method::POST, "/v1/missions/{id}/workspace", TOLD, &["refused"], &[]),
     (
         Method::POST,
         "/v1/deliveries/{id}/redeliver",
@@ -317,6 +351,8 @@ pub(super) fn of(route: &Route) -> Outcomes {
     codes.extend(["bad_request", "internal"]);
     if route.scope.is_some() {
         codes.extend(["answers_full", "connections_full", "forbidden", "store_away", "task_failed", "unauthorized"]);
+        // Of what another node of the store has, or is named to be asked.
+        codes.extend(["holder_away", "holder_unreachable", "not_found", "too_large", "too_slow"]);
     }
     if route.path.contains('{') {
         codes.push("not_found");
@@ -362,6 +398,9 @@ impl Outcomes {
 
 /// The answer, if it is one that [`Outcomes`] tell of; else an error that says what is not told.
 pub(super) fn held(outcomes: &Outcomes, response: Response) -> Response {
+    if response.extensions().get::<Forwarded>().is_some() {
+        return response;
+    }
     let code = response.extensions().get::<Coded>().map(|Coded(code)| *code);
     let is_json = response.headers().get(header::CONTENT_TYPE).is_some();
     match outcomes.untold(response.status(), response.headers(), code) {

@@ -21,6 +21,10 @@ const WHY: &[(&str, &str)] = &[
         "Changing a call must not be a way around the mission's constraints: what an approval puts in is held against them like what the plugin wanted.",
     ),
     (
+        "artifact_elsewhere",
+        "Artifacts of the scope `factory` lie on the disk of the node that made them. What is not here is not made up.",
+    ),
+    (
         "backup_runs",
         "A backup holds off what would remove artifacts and plugins while they are copied. Two at once would hold it off for ever, and take the disk's time from missions.",
     ),
@@ -36,11 +40,13 @@ const WHY: &[(&str, &str)] = &[
         "connections_full",
         "Each connection takes a file that the process may open, and some are kept for missions. Who shows a token goes before who shows none.",
     ),
+    ("dialect_unusable", "Without the secret anybody could have sent it."),
     ("digest_mismatch", "Who names a digest means those bytes and no others, whoever has changed them."),
     (
         "disk_low",
         "An accepted mission is never lost. On a full disk that could not be promised, so what is left is kept for ending what runs.",
     ),
+    ("draining", "What it took now would have to change hands in a moment; another node begins with it at once."),
     (
         "fetch_failed",
         "What comes from elsewhere is bounded in length and time, and taken whole or not at all: nothing of it is installed.",
@@ -49,6 +55,14 @@ const WHY: &[(&str, &str)] = &[
     (
         "fork_refused",
         "A fork begins with what is on record and has nothing of it done again, so all of it must be there, and its plugin must follow it.",
+    ),
+    (
+        "holder_away",
+        "One node decides about a mission at a time. Whether the one that has it is dead or only slow nobody can know before its lease has run out.",
+    ),
+    (
+        "holder_unreachable",
+        "One node decides about a mission at a time, and about all missions of a VP, so that their order holds: what it does not hear nobody else may do.",
     ),
     (
         "hook_unfit",

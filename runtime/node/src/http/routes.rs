@@ -12,8 +12,9 @@ use sortie_engine::shown::{
 };
 
 use super::{
-    App, actions, artifacts, backup, budgets, compare, deliveries, events, fork, hooks, mcp, metrics, missions, models,
-    nights, node, notify, openapi, plugin_fetch, plugin_gc, plugins, problems, query, replay, requests, schedules,
+    App, actions, artifacts, backup, budgets, compare, deliveries, dialect, events, fork, hooks, mcp, metrics,
+    missions, models, nights, node, nodes, notify, openapi, plugin_fetch, plugin_gc, plugins, problems, query, replay,
+    requests, schedules,
 };
 use crate::config::Scope;
 
@@ -207,6 +208,14 @@ pub(crate) fn routes() -> Vec<Route> {
         route(POST, "/v1/missions/{id}/keep", Operate, "Keep it whatever its age", acted, missions::keep)
             .takes(json::<missions::Keep>()),
         route(
+            POST,
+            "/v1/missions/{id}/workspace",
+            Operate,
+            "Go on with an empty workspace, where its own is on another node's disk",
+            json::<Either<MissionView, Acted>>(),
+            nodes::begin_empty,
+        ),
+        route(
             GET,
             "/v1/requests",
             Read,
@@ -227,6 +236,26 @@ pub(crate) fn routes() -> Vec<Route> {
                 "Deliver to a hook, signed with its secret",
                 json::<hooks::Delivered>(),
                 on(MethodFilter::POST, hooks::deliver),
+            )
+        },
+        Route {
+            method: POST,
+            takes: Some(json::<dialect::OldDispatch>()),
+            ..open(
+                "/api/v1/ops/vp/missions/dispatch",
+                "Dispatch in the older dialect, with its own tokens",
+                json::<dialect::OldAnswer>(),
+                on(MethodFilter::POST, dialect::dispatch),
+            )
+        },
+        Route {
+            method: POST,
+            takes: Some(json::<missions::Cancel>()),
+            ..open(
+                "/api/v1/ops/vp/missions/{id}/cancel",
+                "Cancel in the older dialect, with its own tokens",
+                json::<dialect::OldCancelled>(),
+                on(MethodFilter::POST, dialect::cancel),
             )
         },
         route(
@@ -340,6 +369,16 @@ pub(crate) fn routes() -> Vec<Route> {
             node::resume,
         ),
         route(
+            POST,
+            "/v1/node/drain",
+            Operate,
+            "Take no more missions, bring those that run to rest, hand them over to other nodes",
+            json::<nodes::DrainView>(),
+            nodes::drain,
+        ),
+        route(POST, "/v1/node/undrain", Operate, "Take missions again", json::<nodes::DrainView>(), nodes::undrain),
+        route(GET, "/v1/nodes", Read, "The nodes of the store", json::<nodes::NodesView>(), nodes::list),
+        route(
             GET,
             "/v1/backup",
             Admin,
@@ -439,6 +478,22 @@ pub(crate) fn routes() -> Vec<Route> {
         route(GET, "/openapi.json", Read, "This interface", schema, openapi::document),
         route(GET, "/schemas/envelope.json", Read, "JSON Schema of the envelope", schema, openapi::envelope),
         route(GET, "/schemas/schedule.json", Read, "JSON Schema of a schedule", schema, openapi::schedule),
+        route(
+            GET,
+            "/schemas/mission-order.json",
+            Read,
+            "JSON Schema of what a plugin dispatches",
+            schema,
+            openapi::order,
+        ),
+        route(
+            GET,
+            "/schemas/mission-result.json",
+            Read,
+            "JSON Schema of what it is told of that",
+            schema,
+            openapi::result,
+        ),
         route(GET, "/schemas/event.json", Read, "JSON Schema of an event", schema, openapi::event),
         route(
             GET,

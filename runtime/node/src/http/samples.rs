@@ -29,6 +29,13 @@ pub(super) fn of(method: &Method, path: &str) -> Vec<(&'static str, Value)> {
             ("grant", json!({"decision": "grant", "amount": {"llm_calls": 20, "cost_usd": 0.5}})),
             ("record", json!({"decision": "record", "result": {"sent": true}})),
         ],
+        ("POST", "/api/v1/ops/vp/missions/dispatch") => vec![(
+            "coding_task",
+            json!({
+                "vp_id": "vp.coder.primary", "mission_type": "coding_task", "objective": "Mend the build.",
+                "constraints": {"max_duration_minutes": 60}, "budget": {"max_minutes": 60}, "idempotency_key": "mend-1", "priority": 100,
+            }),
+        )],
         ("POST", "/v1/hooks/{name}/try") => vec![(
             "opened",
             json!({"body": {"action": "opened", "issue": {"number": 7}}, "headers": {"X-GitHub-Event": "issues"}}),

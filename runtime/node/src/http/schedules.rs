@@ -169,7 +169,9 @@ impl From<ScheduleError> for Problem {
         let detail = error.to_string();
         match error {
             ScheduleError::Unknown => Self::not_found("such schedule"),
-            ScheduleError::Exists(_) => Self::new(StatusCode::CONFLICT, "schedule_exists", detail),
+            ScheduleError::Exists(_) | ScheduleError::Elsewhere(_) => {
+                Self::new(StatusCode::CONFLICT, "schedule_exists", detail)
+            }
             ScheduleError::Revised(revision) => {
                 Self::new(StatusCode::PRECONDITION_FAILED, "revised", detail).with("revision", json!(revision))
             }

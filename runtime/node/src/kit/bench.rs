@@ -12,7 +12,7 @@ use sortie_contract::digest::Digest;
 use sortie_contract::id::CallNo;
 use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::{Brief, Crash, Left, LogLevel, ModelInfo};
-use sortie_contract::tool::{ToolInfo, ToolName};
+use sortie_contract::tool::{CallError, ToolInfo, ToolName};
 use sortie_contract::{Mistake, Timestamp};
 use sortie_engine::Guests;
 use sortie_sandbox::{Answer, BoxFuture, Call, Ending, Host, Installed, Run, Sandbox, Stop};
@@ -167,6 +167,25 @@ impl Host for Watched {
         self.watch(self.inner.complete(request, tools))
     }
 
+    fn dispatch(&self, order: String) -> BoxFuture<'static, Result<Result<Call, CallError>, Stop>> {
+        // The driver works meanwhile, and the guest waits for it.
+        let (guest, dispatched) = (Arc::clone(&self.guest), self.inner.dispatch(order));
+        let watched = Watched {
+            inner: Arc::clone(&self.inner),
+            guest: Arc::clone(&self.guest),
+            clock: self.clock.clone(),
+            answered: Arc::clone(&self.answered),
+        };
+        let busy = self.clock.busy();
+        async move {
+            let dispatched = dispatched.await.map(|dispatched| dispatched.map(|call| watched.watch(call)));
+            guest.is_answered();
+            drop(busy);
+            dispatched
+        }
+        .boxed()
+    }
+
     fn models(&self) -> Result<Vec<ModelInfo>, Stop> {
         self.inner.models()
     }
@@ -239,5 +258,9 @@ impl Host for Watched {
 
     fn get(&self, name: String) -> BoxFuture<'static, Result<Result<Vec<u8>, String>, Stop>> {
         self.inner.get(name)
+    }
+
+    fn get_of(&self, mission: String, name: String) -> BoxFuture<'static, Result<Result<Vec<u8>, String>, Stop>> {
+        self.inner.get_of(mission, name)
     }
 }

@@ -59,9 +59,16 @@ pub(crate) struct Cancel {
     /// Once its plugin has asked for so many calls (tools, models, people); 0: once it is dispatched.
     #[serde(default)]
     pub(crate) call: u32,
-    /// How long after that, such as "2s".
+    /// How long after that, such as "2s". No time goes by while a plugin computes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) after: Option<String>,
+    /// Once so much of what its plugin did is on record: calls, and log lines, milestones, judgements, artifacts, looks at the clock, timers. It
+    /// comes as well where the plugin computes from there on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) host_calls: Option<u32>,
+    /// And once no more of its calls than so many have no result yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) under_way: Option<usize>,
     /// What they say.
     #[serde(default)]
     pub(crate) reason: String,

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use sortie_ambient::Ambient as _;
 use sortie_callback::{CallbackConfig, Courier, Reply, Request, SendError, Transport};
+use sortie_contract::outcome::Status;
 use sortie_contract::{MissionNo, SessionId, Timestamp, VpId};
 use sortie_engine::act::{ActError, PauseFile};
 use sortie_engine::intake::DispatchError;
@@ -16,6 +17,7 @@ use sortie_engine::recover::Others;
 use sortie_engine::{Artifacts as _, Disk, Engine, Parts};
 use sortie_journal::sim::{Crash, SimDisk};
 use sortie_journal::{EmbeddedLog, Journal, Options};
+use sortie_mission::Mission;
 use sortie_sandbox::{Installed, Sandbox};
 use sortie_tools::{BuiltIn, Providers};
 use tempfile::TempDir;
@@ -95,11 +97,23 @@ struct World {
 
 impl World {
     /// When it is cancelled, and what is said to that, once it is known when.
-    fn cancelled_at(&self) -> Option<(Duration, String)> {
-        let Cancel { call, after, reason } = self.cancel.as_ref()?;
+    fn cancelled_at(&self, mission: &Mission) -> Option<(Duration, String)> {
+        let Cancel { call, after, host_calls, under_way, reason } = self.cancel.as_ref()?;
+        let has_begun = mission.status() != Status::Queued;
+        if host_calls.is_some_and(|calls| !has_begun || mission.host_calls() < calls)
+            || under_way.is_some_and(|calls| under_way_of(mission) > calls)
+        {
+            return None;
+        }
         let after = after.as_deref().and_then(|after| read_time("cancel.after", after).ok()).unwrap_or_default();
         Some((self.answered.asked_at(*call)?.saturating_add(after), reason.clone()))
     }
+}
+
+/// How many calls of a plugin have no result yet.
+fn under_way_of(mission: &Mission) -> usize {
+    let waiting = mission.open_requests().iter().filter(|request| !mission.is_being_made(request.call)).count();
+    mission.calls_in_flight() + waiting
 }
 
 type BuiltInTools = Vec<Arc<dyn sortie_tools::Tool>>;
@@ -115,7 +129,7 @@ pub(super) fn run(case: &Case, sandbox: &Sandbox, plugin: &Installed, twist: Twi
         Twist::Fails(call) => (None, Some(call)),
     };
     let stage = Arc::new(Stage::new(case, clock.clone(), fails));
-    let (tools, names) = futures_util::FutureExt::now_or_never(stage::tools(case, &stage))
+    let (tools, names) = futures_util::FutureExt::now_or_never(stage::tools(case, &stage, &plugin.manifest.needs))
         .ok_or_else(|| Stuck("the built-in tools are not there at once".to_owned()))?
         .map_err(Stuck)?;
     let folder = tempfile::tempdir()?;
@@ -234,7 +248,7 @@ async fn live(world: &World, engine: &Arc<Engine>, known: &mut Option<MissionNo>
             people.look(&mission, world.clock.steady(), &world.stage);
             people.next(&mission)
         };
-        let ends = world.cancelled_at();
+        let ends = world.cancelled_at(&mission);
         if let Some(reason) = ends.as_ref().filter(|(at, _)| *at <= world.clock.steady()).map(|(_, reason)| reason) {
             match engine.cancel(no, reason.clone(), "case".to_owned()).await {
                 Ok(()) | Err(ActError::AlreadyFinal) => continue,

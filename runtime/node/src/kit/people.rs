@@ -9,7 +9,7 @@ use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 use sortie_mission::{Mission, OpenRequest};
 
 use super::case::{Case, Person, Word, read_time};
-use super::stage::Stage;
+use super::stage::{Stage, unanswered};
 
 /// The people of a case, over all lives of a node.
 pub(super) struct People {
@@ -50,7 +50,7 @@ impl People {
             if !self.plans.contains_key(&open.no) {
                 let plan = self.plan(open, now, stage);
                 if plan.is_none() {
-                    self.unanswered.push(format!("{}: {}", open.kind, open.question));
+                    self.unanswered.push(unanswered(&asked(open), "person"));
                 }
                 self.plans.insert(open.no, plan);
             }
@@ -95,6 +95,14 @@ impl People {
         let by = person.by.clone().unwrap_or_else(|| SOMEBODY.to_owned());
         let note = person.note.clone().unwrap_or_default();
         Some(Plan { due: now.saturating_add(after), decision, by, note })
+    }
+}
+
+/// What is asked, as a table of calls names it: a question of the plugin, or what somebody must decide about.
+fn asked(open: &OpenRequest) -> String {
+    match open.kind {
+        RequestKind::Input => format!("ask {}", open.question),
+        kind => format!("the request ({kind}) {}", open.question),
     }
 }
 

@@ -13,7 +13,7 @@ use sortie_contract::tool::CallError;
 use sortie_models::{Ask, Completed, Configured, Failed, ModelConfig, ModelInfo, Models, ModelsConfig, Protocol};
 
 use super::case::Case;
-use super::stage::{Stage, injected, shown};
+use super::stage::{Stage, injected};
 
 /// What a model is called that a case gives no name.
 const NAME: &str = "scripted";
@@ -65,7 +65,7 @@ impl Models for Prompter {
     }
 
     async fn complete(&self, ask: &Ask<'_>) -> Result<Completed, Failed> {
-        let what = || shown("model", &last_words(ask.request));
+        let what = || sortie_contract::limit::clip(&format!("model {}", last_words(ask.request)), SHOWN_BYTES_MAX);
         if self.stage.turn(ask.idempotency_key, what) {
             return Err(Failed { error: injected("model"), spent: Some(Spend::NOTHING), hold: None });
         }
@@ -79,9 +79,38 @@ impl Models for Prompter {
     }
 }
 
-/// The last message of a request, for people.
-fn last_words(request: &str) -> Value {
+/// How much of a call's words is shown, in bytes.
+const SHOWN_BYTES_MAX: usize = 160;
+
+/// The last message of a request, for people: its text, or what is there in place of one.
+fn last_words(request: &str) -> String {
     let request: Value = serde_json::from_str(request).unwrap_or_default();
     let last = request["messages"].as_array().and_then(|messages| messages.last());
-    last.map(|message| message["content"].clone()).unwrap_or_default()
+    match last.map(|message| &message["content"]) {
+        None => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(blocks)) if blocks.iter().all(|block| block["text"].is_string()) => {
+            blocks.iter().filter_map(|block| block["text"].as_str()).collect::<Vec<_>>().join("\n")
+        }
+        Some(other) => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_of_a_request_are_its_text() {
+        for (content, expected) in [
+            (json!("Sum up\nthis"), "Sum up\nthis"),
+            (json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]), "a\nb"),
+            (json!([{"type": "tool_result", "content": "c"}]), r#"[{"content":"c","type":"tool_result"}]"#),
+        ] {
+            let request =
+                json!({ "messages": [{ "role": "user", "content": "first" }, { "role": "user", "content": content }] });
+            assert_eq!(last_words(&request.to_string()), expected);
+        }
+        assert_eq!(last_words("{}"), "");
+    }
 }

@@ -1,5 +1,6 @@
 //! A case of a mission that is on record: what was said to it then is what the case says, and what came of it is expected.
 
+mod beyond;
 mod ending;
 mod workspace;
 
@@ -14,9 +15,10 @@ use sortie_contract::request::{Decision, Reach};
 use sortie_contract::tool::{CallError, MODEL, ToolAnswer, ToolInfo};
 use sortie_contract::{MicroUsd, Record, Stamped, Timestamp};
 
-use super::case::{Case, Declared, Expect, Fault, FaultKind, Person, Says, WantedCall, Word};
+use super::case::{Case, Declared, Expect, Fault, FaultKind, Person, Says, Wanted, WantedCall, Word};
 use super::stage::REAL;
 use super::untold::{can_be_said, sayable};
+pub(crate) use beyond::entries_beyond;
 use ending::Last;
 use workspace::Workspace;
 
@@ -257,6 +259,9 @@ impl Fold<'_> {
         self.models(records);
         self.toolbox();
         ending::end(&mut self.case, &self.last);
+        if let Some(Wanted::Whole(summary)) = &self.case.expect.summary {
+            self.case.expect.summary = Some(wanted_of(summary));
+        }
         self.case
     }
 
@@ -307,6 +312,30 @@ impl Fold<'_> {
             );
         }
     }
+}
+
+/// What is expected of a summary: all of it, but for what any edit of the plugin changes: of a traceback only the line that says what was wrong, and
+/// of an error not its line in the plugin's file.
+fn wanted_of(summary: &str) -> Wanted {
+    let says_what = |line: &&str| {
+        let name = line.split([':', ' ']).next().unwrap_or_default();
+        let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_'));
+        is_name && ["Error", "Exception"].iter().any(|end| name.ends_with(end))
+    };
+    let lines = || summary.lines().filter(|line| !line.trim().is_empty());
+    let one = if lines().count() > 1 { lines().rfind(says_what).or_else(|| lines().next_back()) } else { None };
+    let line = one.unwrap_or(summary);
+    match before_its_place(line).or(one) {
+        Some(part) => Wanted::Part { contains: part.to_owned() },
+        None => Wanted::Whole(summary.to_owned()),
+    }
+}
+
+/// What a library says of an error before it says where that was: `…, at run (plugin.py:10)`.
+fn before_its_place(line: &str) -> Option<&str> {
+    let (what, place) = line.rsplit_once(", at ")?;
+    let (_, number) = place.split_once(')')?.0.rsplit_once(':')?;
+    (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(what)
 }
 
 /// Who asks for none by name and is answered by none has what a case calls its model.

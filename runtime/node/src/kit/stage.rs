@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sortie_ambient::Ambient as _;
 use sortie_contract::MicroUsd;
+use sortie_contract::plugin::Need;
 use sortie_contract::tool::{CallError, EffectClass, ToolAnswer, ToolInfo, ToolName};
 use sortie_tools::{BuiltIn, CallContext, Provider as _, Tool, ToolsConfig};
 
@@ -90,8 +91,13 @@ impl Stage {
     }
 }
 
-/// The tools of a case, and their names.
-pub(super) async fn tools(case: &Case, stage: &Arc<Stage>) -> Result<(Vec<Arc<dyn Tool>>, Vec<String>), String> {
+/// The tools of a case, and their names. What its plugin needs is among them, whether the case speaks of it or not: where it has no answer, that is
+/// told of a call.
+pub(super) async fn tools(
+    case: &Case,
+    stage: &Arc<Stage>,
+    needs: &[Need],
+) -> Result<(Vec<Arc<dyn Tool>>, Vec<String>), String> {
     let built_in = BuiltIn::new(ToolsConfig::default()).map_err(|error| error.to_string())?;
     let built_in = built_in.tools().await.map_err(|error| error.to_string())?;
     let mut known: BTreeMap<String, Arc<dyn Tool>> = BTreeMap::new();
@@ -101,6 +107,13 @@ pub(super) async fn tools(case: &Case, stage: &Arc<Stage>) -> Result<(Vec<Arc<dy
     let scripted = case.tools.iter().map(|says| says.name.clone());
     let mut names: Vec<String> = REAL.map(str::to_owned).into_iter().chain(scripted).collect();
     names.extend(case.toolbox.keys().cloned());
+    for need in needs {
+        let is_there = |tool: &ToolName| names.iter().any(|name| name.eq_ignore_ascii_case(tool.as_str()));
+        // Of several one is needed.
+        let missing = need.tools().first().filter(|_| !need.tools().iter().any(is_there));
+        let missing = missing.map(|tool| tool.as_str().to_owned());
+        names.extend(missing);
+    }
     let mut unique: Vec<String> = Vec::new();
     for name in names {
         let name = known.keys().find(|known| known.eq_ignore_ascii_case(&name)).cloned().unwrap_or(name);
@@ -201,7 +214,7 @@ impl Tool for Played {
                 answer
             }
             (None, None) => {
-                let call = shown(name, arguments);
+                let call = unanswered(&shown(name, arguments), "tool");
                 self.stage.state.lock().unanswered.push(call.clone());
                 Err(CallError::Failed(format!("the case has no answer for {call}")))
             }
@@ -226,7 +239,45 @@ fn said(says: &Says) -> Result<ToolAnswer, CallError> {
     }
 }
 
+/// What nobody answers, and the entry of the case that would.
+pub(super) fn unanswered(what: &str, entry: &str) -> String {
+    format!("{what}: add an entry [[{entry}]] to it")
+}
+
 /// A call on a line.
 pub(super) fn shown(name: &str, arguments: &Value) -> String {
     sortie_contract::limit::clip(&format!("{name} {arguments}"), 160)
+}
+
+#[cfg(test)]
+mod tests {
+    use sortie_contract::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn what_a_plugin_needs_is_there_and_nothing_else_that_the_case_does_not_name() {
+        let tool = |name: &str| Need::Tool(ToolName::new(name));
+        let one_of = |names: &[&str]| Need::OneOf(names.iter().map(|name| ToolName::new(name)).collect());
+        let fetches = "[[tool]]\nname = \"WebFetch\"\nanswer = 1\n";
+        for (text, needs, expected) in [
+            ("", vec![], vec![]),
+            ("", vec![Need::Model, tool("Read")], vec![]),
+            ("", vec![tool("WebFetch")], vec!["WebFetch"]),
+            (fetches, vec![tool("webfetch")], vec!["WebFetch"]),
+            ("", vec![one_of(&["mcp__a__b", "WebFetch"])], vec!["mcp__a__b"]),
+            (fetches, vec![one_of(&["mcp__a__b", "WebFetch"])], vec!["WebFetch"]),
+            ("[toolbox.mcp__a__b]\nread_only = true\n", vec![tool("mcp__a__b")], vec!["mcp__a__b"]),
+        ] {
+            let case = Case::parse(&format!("mission = {{}}\n{text}[expect]\n")).expect("a case");
+            let sandbox = sortie_sandbox::Sandbox::new(super::super::options(std::env::temp_dir())).expect("a sandbox");
+            let clock = Clock::new(Timestamp::UNIX_EPOCH, sandbox);
+            let stage = Arc::new(Stage::new(&case, clock, None));
+            let found = futures_util::FutureExt::now_or_never(tools(&case, &stage, &needs)).expect("at once");
+            let (there, names) = found.expect("tools");
+            assert_eq!(there.len(), names.len());
+            assert_eq!(names[..REAL.len()], REAL);
+            assert_eq!(names[REAL.len()..], expected, "{text}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sortie_mcp::serve::{Answer, Fault};
 use tower_service::Service as _;
@@ -213,7 +214,12 @@ pub(crate) async fn json<A: Api>(api: &A, caller: &A::Caller, ask: Ask) -> Resul
     whole(response.into_body()).await
 }
 
-async fn whole(body: Body) -> Result<Value, Trouble> {
+/// The same, read as whoever asks wants it: a value has of some numbers the next double alone.
+pub(crate) async fn read<A: Api, T: DeserializeOwned>(api: &A, caller: &A::Caller, ask: Ask) -> Result<T, Trouble> {
+    whole(good(api, caller, ask).await?.into_body()).await
+}
+
+async fn whole<T: DeserializeOwned>(body: Body) -> Result<T, Trouble> {
     let bytes = axum::body::to_bytes(body, JSON_BYTES_MAX).await;
     let bytes = bytes.map_err(|error| Trouble::Away(format!("the answer broke off, or has no end: {error}")))?;
     serde_json::from_slice(&bytes).map_err(|_| Trouble::Away("what answers is no Sortie node".to_owned()))

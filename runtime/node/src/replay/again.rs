@@ -36,6 +36,15 @@ impl Audience for Late {
         self.audience.artifact(name, sha256)
     }
 
+    fn artifact_of(
+        &self,
+        mission: String,
+        name: String,
+        sha256: Option<Digest>,
+    ) -> BoxFuture<'static, Option<Vec<u8>>> {
+        self.audience.artifact_of(mission, name, sha256)
+    }
+
     fn patience(&self) -> BoxFuture<'static, ()> {
         self.audience.patience()
     }

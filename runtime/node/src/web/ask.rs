@@ -64,6 +64,11 @@ impl Web {
         api::json(&self.inside, &viewer.holder, ask).await.map_err(|trouble| Refused::trouble(viewer, trouble))
     }
 
+    /// The same, read into what has a place for each of its members.
+    pub(super) async fn ask_for<T: DeserializeOwned>(&self, viewer: &Viewer, ask: Ask) -> Result<T, Refused> {
+        api::read(&self.inside, &viewer.holder, ask).await.map_err(|trouble| Refused::trouble(viewer, trouble))
+    }
+
     /// The same; with what the interface has against what was sent, for the form that it came from.
     pub(super) async fn try_ask(&self, viewer: &Viewer, ask: Ask) -> Result<Result<Value, Value>, Refused> {
         match api::json(&self.inside, &viewer.holder, ask).await {

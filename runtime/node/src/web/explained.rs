@@ -17,6 +17,7 @@ pub(super) fn shown(explained: &Value, clock: &Clock) -> Markup {
             }
             @for warning in texts("warnings") { p class="notice" { (plain(warning)) } }
             (facts(explained, clock))
+            (models(explained["models"].as_array().map_or(&[], Vec::as_slice)))
             (tools(explained["tools"].as_array().map_or(&[], Vec::as_slice)))
             @for (title, key) in [("Criteria", "success_criteria"), ("Outputs that it has to leave", "required_outputs")] {
                 @if texts(key).next().is_some() { h3 { (title) } ul { @for text in texts(key) { li { (plain(text)) } } } }
@@ -52,6 +53,40 @@ fn facts(explained: &Value, clock: &Clock) -> Markup {
             dd {
                 @if left.is_null() { "nothing" } @else {
                     (span(left)) span class="dim" { " (opens by " (cell(&left["opens_by"])) ", closes by " (cell(&left["closes_by"])) ")" }
+                }
+            }
+        }
+    }
+}
+
+/// Each model, with what becomes of its calls, what it costs, and for how many answers the budget has room.
+fn models(models: &[Value]) -> Markup {
+    html! {
+        h3 { "Models" }
+        @if models.is_empty() { p { "The node has none: no answer of a model is to be had." } }
+        @else {
+            div class="wide" tabindex="0" role="region" aria-label="What models cost" {
+                table {
+                    thead { tr {
+                        th scope="col" { "Model" } th scope="col" { "Its calls" } th scope="col" { "A million tokens" }
+                        th scope="col" { "Longest answer" } th scope="col" { "Room for such" }
+                    } }
+                    tbody {
+                        @for model in models {
+                            tr {
+                                th scope="row" { (cell(&model["name"])) @if model["is_default"] == true { " " span class="dim" { "(default)" } } }
+                                td data-label="Its calls" {
+                                    (verdict(model))
+                                    @if !model["by"].is_null() { div class="dim" { code { (cell(&model["by"]["entry"])) } " in " (cell(&model["by"]["list"])) } }
+                                }
+                                td data-label="A million tokens" { (money(&model["input_usd_per_mtok"])) " read, " (money(&model["output_usd_per_mtok"])) " written" }
+                                td data-label="Longest answer" { (money(&model["longest_answer_usd"])) }
+                                td data-label="Room for such" {
+                                    @match model["longest_answers"].as_u64() { Some(count) => { (count) } None => "without a limit" }
+                                }
+                            }
+                        }
+                    }
                 }
             }
         }

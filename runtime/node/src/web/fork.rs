@@ -4,9 +4,11 @@ use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
-use serde::Deserialize;
-use serde_json::{Value, json};
-use sortie_contract::envelope::read_strictly;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sortie_contract::envelope::{in_one_line, laid_out, read_strictly};
+use sortie_contract::mistake::code;
 
 use super::Web;
 use super::ask::Read;
@@ -22,6 +24,27 @@ use crate::mcp::Ask;
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ForkQuery {
     record: String,
+}
+
+/// From where a mission can be forked, and with what.
+#[derive(Debug, Deserialize)]
+struct Forkable {
+    plugin: String,
+    calls: u32,
+    at: u32,
+    last: u32,
+    failure: Option<u32>,
+    /// As they are written: of some numbers a value has the next double alone.
+    inputs: Box<RawValue>,
+}
+
+/// What the form has the interface do.
+#[derive(Debug, Serialize)]
+struct Order<'f> {
+    at: u32,
+    idempotency_key: &'f str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inputs: Option<Box<RawValue>>,
 }
 
 /// What leads to the form, from a mission as of a record, or as it is now.
@@ -40,7 +63,7 @@ pub(super) async fn page(
 ) -> Result<Response, Refused> {
     may(&viewer)?;
     let forkable = forkable(&web, &viewer, &id, &record).await?;
-    let (at, inputs) = (forkable["at"].to_string(), laid_out(&forkable));
+    let (at, inputs) = (forkable.at.to_string(), forkable.laid_out());
     let fields = [("at", at.as_str()), ("inputs", &inputs), ("key", &crate::blanks::unique())];
     let sent = Fields(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
     Ok(shown(&web, &viewer, &id, &forkable, &sent, &[]))
@@ -57,10 +80,10 @@ pub(super) async fn send(State(web): State<Web>, Path(id): Path<String>, posted:
         page
     };
     let body = match body(&fields, &forkable) {
-        Ok(body) => body,
+        Ok(order) => serde_json::to_string(&order).expect("it is plain data"),
         Err(wrong) => return Ok(again(vec![wrong])),
     };
-    let ask = Ask::new(Method::POST, ["v1", "missions", &id, "fork"]).with_body(body.to_string());
+    let ask = Ask::new(Method::POST, ["v1", "missions", &id, "fork"]).with_body(body);
     match web.try_ask(&viewer, ask).await? {
         Ok(forked) => {
             let fork = str(&forked, "mission_id");
@@ -90,35 +113,36 @@ fn may(viewer: &Viewer) -> Result<(), Refused> {
 }
 
 /// From where the mission can be forked, as of a record.
-async fn forkable(web: &Web, viewer: &Viewer, id: &str, record: &str) -> Result<Value, Refused> {
+async fn forkable(web: &Web, viewer: &Viewer, id: &str, record: &str) -> Result<Forkable, Refused> {
     let ask = Ask::new(Method::GET, ["v1", "missions", id, "fork"]);
-    web.ask(viewer, if record.is_empty() { ask } else { ask.with_query("record", record) }).await
+    web.ask_for(viewer, if record.is_empty() { ask } else { ask.with_query("record", record) }).await
 }
 
-fn laid_out(forkable: &Value) -> String {
-    format!("{:#}", forkable["inputs"])
+impl Forkable {
+    /// Its inputs, for people.
+    fn laid_out(&self) -> String {
+        laid_out(self.inputs.get()).unwrap_or_else(|| self.inputs.get().to_owned())
+    }
 }
 
 /// What the form says, for the interface.
-fn body(fields: &Fields, forkable: &Value) -> Result<Value, String> {
+fn body<'f>(fields: &'f Fields, forkable: &Forkable) -> Result<Order<'f>, String> {
     let said = fields.text("at").trim();
     let at: u32 = said.parse().map_err(|_| format!("The call must be a number, and not “{said}”."))?;
-    let mut body = json!({"at": at, "idempotency_key": fields.text("key")});
-    match read_strictly(fields.text("inputs")) {
-        // Their own are sent as they were, and not as this form lays them out.
-        Ok((inputs, _)) if inputs == forkable["inputs"] => {}
-        Ok((inputs, mistakes)) if mistakes.is_empty() && inputs.is_object() => body["inputs"] = inputs,
-        Ok((_, mistakes)) => {
-            let why = mistakes.first().map_or("they are no object", |mistake| &mistake.detail);
-            return Err(format!("The inputs must be a JSON object: {why}."));
-        }
-        Err(mistake) => return Err(format!("The inputs must be a JSON object: {}.", mistake.detail)),
+    let (text, why) = (fields.text("inputs"), |why: &str| format!("The inputs must be a JSON object: {why}."));
+    let (inputs, mistakes) = read_strictly(text).map_err(|mistake| why(&mistake.detail))?;
+    // Numbers are handed on as they are written.
+    if let Some(mistake) = mistakes.iter().find(|mistake| mistake.code != code::NOT_EXACT) {
+        return Err(why(&mistake.detail));
     }
-    Ok(body)
+    let written = in_one_line(text).filter(|_| inputs.is_object()).ok_or_else(|| why("they are no object"))?;
+    // Their own are sent as they were, and not as this form lays them out.
+    let is_own = in_one_line(forkable.inputs.get()).is_some_and(|own| own.get() == written.get());
+    Ok(Order { at, idempotency_key: fields.text("key"), inputs: Some(written).filter(|_| !is_own) })
 }
 
-fn shown(web: &Web, viewer: &Viewer, id: &str, forkable: &Value, sent: &Fields, said: &[String]) -> Response {
-    let (last, plugin) = (cell(&forkable["last"]), str(forkable, "plugin"));
+fn shown(web: &Web, viewer: &Viewer, id: &str, forkable: &Forkable, sent: &Fields, said: &[String]) -> Response {
+    let Forkable { last, plugin, calls, failure, .. } = forkable;
     let rows = sent.text("inputs").lines().count().clamp(4, 24);
     let main = html! {
         h1 { "Fork " a href=(path(&["missions", id])) { (plain(id)) } }
@@ -136,8 +160,8 @@ fn shown(web: &Web, viewer: &Viewer, id: &str, forkable: &Value, sent: &Fields, 
                 input id="at" name="at" type="number" min="0" max=(last) step="1" required aria-describedby="places" value=(sent.text("at"));
             }
             p class="dim" id="places" {
-                "It has made " (cell(&forkable["calls"])) " calls. 0 begins anew"
-                @if !forkable["failure"].is_null() { "; " (cell(&forkable["failure"])) " is before the call that it failed of" }
+                "It has made " (calls) " calls. 0 begins anew"
+                @if let Some(failure) = failure { "; " (failure) " is before the call that it failed of" }
                 "; " (last) " is the last that it can go on from."
             }
             p {
@@ -171,15 +195,28 @@ mod tests {
 
     #[test]
     fn a_form_sends_inputs_only_where_they_are_others() {
-        let forkable =
-            json!({"calls": 3, "at": 3, "last": 3, "failure": null, "plugin": "p@1.0.0", "inputs": {"b": 1, "a": 2}});
+        let own = r#"{"b": 1.50, "a": 12345678901234567890123}"#;
+        let forkable = format!(
+            r#"{{"mission_id": "m", "calls": 3, "at": 3, "last": 3, "failure": null, "plugin": "p@1.0.0", "inputs": {own}}}"#
+        );
+        let forkable: Forkable = serde_json::from_str(&forkable).expect("what the interface answers");
         let read = |at: &str, inputs: &str| {
             let fields = [("at", at), ("inputs", inputs), ("key", "k")];
-            body(&Fields(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into()), &forkable)
+            let fields = Fields(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+            body(&fields, &forkable).map(|order| serde_json::to_string(&order).expect("plain data"))
         };
-        assert_eq!(read(" 2 ", &laid_out(&forkable)), Ok(json!({"at": 2, "idempotency_key": "k"})));
-        let other = read("2", "{\"b\": 1}").expect("an object");
-        assert_eq!(other["inputs"], json!({"b": 1}));
+        let same = r#"{"at":2,"idempotency_key":"k"}"#.to_owned();
+        for inputs in [forkable.laid_out().as_str(), own, "{\"b\":1.50,\n\"a\":12345678901234567890123}"] {
+            assert_eq!(read(" 2 ", inputs), Ok(same.clone()), "{inputs}");
+        }
+        for (inputs, sent) in [
+            ("{\"b\": 1}", "{\"b\":1}"),
+            ("{\"b\": 1.5,\n\"a\": 12345678901234567890123}", "{\"b\":1.5,\"a\":12345678901234567890123}"),
+            ("{\"b\": 1.50, \"a\": 12345678901234567890124}", "{\"b\":1.50,\"a\":12345678901234567890124}"),
+        ] {
+            let whole = format!(r#"{{"at":2,"idempotency_key":"k","inputs":{sent}}}"#);
+            assert_eq!(read("2", inputs), Ok(whole), "{inputs}");
+        }
         for (at, inputs, part) in [
             ("x", "{}", "must be a number"),
             ("1", "[]", "no object"),

@@ -177,6 +177,12 @@ impl Refused {
         Self::new(StatusCode::NOT_FOUND, "Not here", &[said])
     }
 
+    /// What axum itself refuses: a path that is no UTF-8, a method that a page has not.
+    pub(super) fn unread(status: StatusCode, said: &str) -> Self {
+        let said = if said.is_empty() { status.canonical_reason().unwrap_or("It cannot be read.") } else { said };
+        Self::new(status, "That cannot be taken", &[said])
+    }
+
     /// A form that no page of this session sent.
     pub(super) fn forged(viewer: Option<&Viewer>) -> Self {
         let said = [

@@ -16,7 +16,7 @@ use super::frame::{Page, Refused, decides_nothing, form_key, live};
 use super::gauges::gauges;
 use super::missions::waits;
 use super::session::Notice;
-use super::text::{Clock, badge, block, cell, path, plain, str};
+use super::text::{Clock, badge, block, cell, path, plain, str, with_query};
 use super::timeline::Timeline;
 use super::{compare, delivery, files, fork, inbox, keep, record};
 use crate::mcp::Ask;
@@ -85,6 +85,7 @@ fn shown(mission: &Value, clock: &Clock) -> Markup {
         }
         (inbox::link(mission))
         (fork::origin(mission))
+        (family(mission))
         @if !mission["quarantine"].is_null() {
             div class="notice bad" {
                 p { "In quarantine since " (clock.time(&mission["quarantine"]["since"])) ": " (cell(&mission["quarantine"]["why"])) }
@@ -104,6 +105,20 @@ fn shown(mission: &Value, clock: &Clock) -> Markup {
         (criteria(mission))
         (files::listed(mission))
         (delivery::shown(&mission["delivery"], clock))
+    }
+}
+
+/// Who dispatched it, and what it has dispatched.
+fn family(mission: &Value) -> Markup {
+    let (parent, children) = (str(mission, "parent_id"), mission["children"].as_u64().unwrap_or(0));
+    let search = format!("parent:{}", str(mission, "mission_id"));
+    html! {
+        @if !parent.is_empty() {
+            p { "Dispatched by " a href=(path(&["missions", parent])) { (plain(parent)) } "." }
+        }
+        @if children > 0 {
+            p { a href=(with_query(&path(&["missions"]), &[("q", &search)])) { "Missions that it dispatched" } " (" (children) ")" }
+        }
     }
 }
 

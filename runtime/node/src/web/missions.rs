@@ -191,6 +191,7 @@ pub(super) fn waits(wait: &Value, clock: &Clock) -> Markup {
         "window" => "waits for its window",
         "node_paused" => "waits: the node is paused",
         "schedule_paused" => "waits: its schedule is paused",
+        "workspace_elsewhere" => "waits: its files are on another node",
         "hours" => "waits: its lane is shut",
         "session" => "waits for another mission of its session",
         "lane" => "waits for room in its lane",
@@ -199,6 +200,7 @@ pub(super) fn waits(wait: &Value, clock: &Clock) -> Markup {
         "time" => "sleeps",
         "provider" => "waits for a provider",
         "budget" => "waits for money",
+        "missions" => "waits for missions that it dispatched",
         other => other,
     };
     html! {

@@ -278,12 +278,14 @@ pub(super) async fn models(viewer: Viewer, State(web): State<Web>) -> Result<Res
     Ok(Page { title: "Models and budgets", at: "/models", main }.shown(&web, &viewer))
 }
 
-/// How a backup is made, and of which moment the data are where they come from one. When the last was taken nobody keeps: whoever takes it does.
-fn backup(restored: &Value, clock: &Clock) -> Markup {
+/// How a backup is made, when the last was, and of which moment the data are where they come from one.
+fn backup(node: &Value, clock: &Clock) -> Markup {
+    let (restored, last) = (&node["restored"], &node["last_backup"]);
     html! {
         section aria-labelledby="backup" {
             h2 id="backup" { "Backup" }
             @if !restored.is_null() { p { "Its data are those of a backup of " (clock.time(&restored["taken_at"])) "." } }
+            p { @if last.is_null() { "None was taken so far." } @else { "The last one is of " (clock.time(last)) "." } }
             p { "While it runs, one file with everything, checked: " code { "sortie backup sortie.tar" } ". The node keeps none itself: have a timer take one each night, and keep it elsewhere. " code { "sortie restore" } " brings it back." }
         }
     }
@@ -293,7 +295,15 @@ fn backup(restored: &Value, clock: &Clock) -> Markup {
 pub(super) async fn node(viewer: Viewer, State(web): State<Web>) -> Result<Response, Refused> {
     let node = web.get(&viewer, &["v1", "node"]).await?;
     let channels = web.get(&viewer, &["v1", "notify"]).await?;
+    let nodes = web.get(&viewer, &["v1", "nodes"]).await?;
     let clock = web.clock();
+    let members: &[Column] = &[
+        ("Node", as_is!("instance_id")),
+        ("State", |row, _| badge(str(row, "state"))),
+        ("Missions", as_is!("open_missions")),
+        ("Version", as_is!("version")),
+        ("Address", as_is!("url")),
+    ];
     let row = |name: &str, value: String| html! { dt { (name) } dd { (value) } };
     let (disk, connections) = (&node["disk"], &node["connections"]);
     let lanes: &[Column] = &[("Lane", as_is!("id")), ("Side by side", as_is!("concurrency"))];
@@ -318,9 +328,10 @@ pub(super) async fn node(viewer: Viewer, State(web): State<Web>) -> Result<Respo
             (row("Connections", format!("{} of {}", cell(&connections["open"]), cell(&connections["places"]))))
         }
         h2 { "Lanes" } (table("Lanes", lanes, list("lanes"), "None.", &clock))
+        @if items(&nodes).len() > 1 { h2 { "Nodes of its store" } (table("Nodes", members, items(&nodes), "None.", &clock)) }
         h2 { "Where its tools come from" } (table("Providers", providers, list("providers"), "None.", &clock))
         (super::channels::table(&viewer, items(&channels), &clock))
-        (backup(&node["restored"], &clock))
+        (backup(&node, &clock))
         @if viewer.operates() { (super::actions::halt_form(&viewer)) }
     };
     Ok(Page { title: "Node", at: "/node", main }.shown(&web, &viewer))

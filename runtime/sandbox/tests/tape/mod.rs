@@ -182,6 +182,14 @@ impl Host for Recorder {
         )
     }
 
+    fn dispatch(&self, order: String) -> BoxFuture<'static, Result<Result<Call, CallError>, Stop>> {
+        let call = self.call(format!("dispatch {order}"), |random| {
+            let status = ["completed", "failed"][random.random_range(0..2)];
+            json!({ "status": status, "summary": words(random) })
+        });
+        ready(Ok(Ok(call))).boxed()
+    }
+
     fn models(&self) -> Result<Vec<ModelInfo>, Stop> {
         self.told("models".to_owned()).map(|()| Vec::new())
     }
@@ -283,5 +291,9 @@ impl Host for Recorder {
 
     fn get(&self, name: String) -> BoxFuture<'static, Result<Result<Vec<u8>, String>, Stop>> {
         ready(self.told(format!("get {name}")).map(|()| Err("nothing is kept here".to_owned()))).boxed()
+    }
+
+    fn get_of(&self, mission: String, name: String) -> BoxFuture<'static, Result<Result<Vec<u8>, String>, Stop>> {
+        ready(self.told(format!("get {name} of {mission}")).map(|()| Err("nothing is kept here".to_owned()))).boxed()
     }
 }

@@ -171,6 +171,7 @@ fn failed(error: &ScheduleError) -> &'static str {
         ScheduleError::Trigger(error) => panic!("no schedule here fires each second: {error}"),
         ScheduleError::Over => "paused until a time that is over",
         ScheduleError::Skipped => "trigger that is skipped",
+        ScheduleError::Elsewhere(node) => panic!("there is no node {node} here"),
         ScheduleError::TooMany(most) => panic!("there are no {most} schedules here"),
         ScheduleError::Backfill(_) => "nothing to fill in",
         ScheduleError::Journal(_) | ScheduleError::Read(_) | ScheduleError::Later(_) => "answered with a failure",

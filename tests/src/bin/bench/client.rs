@@ -168,15 +168,22 @@ pub(crate) fn asking() -> Value {
     sortie_tests::automation("{n}", &json!([{"id": "q", "tool": "ask", "with": {"question": "And now?"}}]))
 }
 
+/// Most items that one step is given.
+const ITEMS: u64 = 20_000;
+
 /// A mission that makes so many calls one after the other, and asks at the end if it should.
 pub(crate) fn many_calls(id: &str, calls: u64, asks: bool) -> Value {
-    let items: Vec<u64> = (0..calls).collect();
-    let read = json!({
-        "id": "s", "tool": "Read", "with": {"path": "a.txt"}, "needs": ["w"], "for_each": items, "concurrency": 1,
-    });
-    let mut steps = vec![envelope::write("w", "a.txt", "a"), read];
+    let (mut steps, mut last) = (vec![envelope::write("w", "a.txt", "a")], "w".to_owned());
+    for begin in (0..calls).step_by(usize::try_from(ITEMS).expect("it is small")) {
+        let items: Vec<u64> = (begin..calls.min(begin + ITEMS)).collect();
+        let step = format!("s{begin}");
+        steps.push(json!({
+            "id": step, "tool": "Read", "with": {"path": "a.txt"}, "needs": [last], "for_each": items, "concurrency": 1,
+        }));
+        last = step;
+    }
     if asks {
-        steps.push(json!({"id": "q", "tool": "ask", "with": {"question": "Go on?"}, "needs": ["s"]}));
+        steps.push(json!({"id": "q", "tool": "ask", "with": {"question": "Go on?"}, "needs": [last]}));
     }
     sortie_tests::automation(id, &json!(steps))
 }

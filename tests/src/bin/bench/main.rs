@@ -23,7 +23,12 @@ mod plain;
 mod report;
 mod schedules;
 mod sizes;
+mod store;
 mod tools;
+
+#[path = "../../../../runtime/journal/tests/postgres_kit/server.rs"]
+#[allow(dead_code, reason = "the tests of the journal use more of it")]
+mod server;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -34,7 +39,7 @@ use report::Report;
 use sizes::Sizes;
 
 /// Every shape, in the order in which they are measured, and what it is.
-const SHAPES: [(&str, &str); 20] = [
+const SHAPES: [(&str, &str); 21] = [
     ("floor", "what the machine gives to a bare echo"),
     ("dispatch", "durable dispatches a second"),
     ("missions", "trivial missions a second"),
@@ -54,6 +59,7 @@ const SHAPES: [(&str, &str); 20] = [
     ("blocked", "memory, restart and requests with many blocked missions"),
     ("schedules", "memory and start with many schedules, the lateness of many fires at once, a long preview"),
     ("tools", "calls of a tool server, missions of an agent, memory of missions that wait for a model"),
+    ("store", "missions in a database, by one node and three, beside missions in a file"),
     ("agent", "turns of coding missions, what they leave in the journal, their replay, the sizes of plugins"),
 ];
 
@@ -120,6 +126,7 @@ async fn measure(shape: &str, sizes: &Sizes, report: &Report) {
         "blocked" => memory::blocked(sizes, report).await,
         "schedules" => schedules::schedules(sizes, report).await,
         "tools" => tools::tools(sizes, report).await,
+        "store" => store::store(sizes, report).await,
         "agent" => agent::agent(sizes, report).await,
         other => unreachable!("{other} is in the table"),
     }

@@ -36,6 +36,8 @@ pub(crate) struct Sizes {
     pub(crate) listed: u64,
     /// Entries of a short list.
     pub(crate) listed_small: u64,
+    /// Trivial missions of nodes on a database, in each round.
+    pub(crate) stored: u64,
     /// Calls of a mission with a long record, and of one with a short one.
     pub(crate) long: u64,
     pub(crate) long_small: u64,
@@ -92,6 +94,7 @@ impl Sizes {
         watched_short: 3_000,
         listed: 100_000,
         listed_small: 100,
+        stored: 6_000,
         long: 30_000,
         long_small: 30,
         forked: 10_000,
@@ -131,6 +134,7 @@ impl Sizes {
         watched_short: 20,
         listed: 60,
         listed_small: 5,
+        stored: 60,
         long: 100,
         long_small: 10,
         forked: 50,

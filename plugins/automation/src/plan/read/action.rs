@@ -1,14 +1,28 @@
-//! What a step does: `tool`, `model`, `sleep` or `steps`; when its result counts, `until`; what undoes it, `compensate`.
+//! What a step does: `tool`, `model`, `mission`, `sleep` or `steps`; when its result counts, `until`; what undoes it, `compensate`.
 
 use serde_json::{Map, Value as Json};
 
 use crate::duration;
 use crate::plan::graph::{self, Named};
 use crate::plan::literal;
-use crate::plan::{ASK, Action, Call, Compensate, MODEL, NESTING_MAX, Retry, Until};
+use crate::plan::{ASK, Action, Call, Compensate, MISSION, MODEL, NESTING_MAX, Retry, Until};
 use crate::template::{FAILURE, RESULT, Shape};
 
 use super::{Level, Names, Reader, is_there};
+
+/// What a mission says of one that it dispatches.
+const ORDER: [&str; 10] = [
+    "objective",
+    "mission_type",
+    "plugin",
+    "inputs",
+    "constraints",
+    "budget",
+    "autonomy_window",
+    "success_criteria",
+    "artifact_policy",
+    "on_expiry",
+];
 
 /// What a step can do. Each is a key, and it has one of them.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,6 +30,7 @@ pub(super) enum Kind {
     Tool,
     Ask,
     Model,
+    Mission,
     Sleep,
     Graph,
 }
@@ -24,14 +39,17 @@ impl<'e> Reader<'e, '_> {
     /// Which of these a step does. Of several, the others are mistakes.
     pub(super) fn kind(&mut self, place: &str, fields: &'e Map<String, Json>) -> Kind {
         let there: Vec<_> =
-            ["model", "sleep", "steps", "tool"].into_iter().filter(|key| is_there(fields, key)).collect();
+            ["model", "mission", "sleep", "steps", "tool"].into_iter().filter(|key| is_there(fields, key)).collect();
         for key in there.iter().skip(1) {
-            let detail =
-                format!("a step has one of `tool`, `model`, `sleep` and `steps`: it has `{}` already", there[0]);
+            let detail = format!(
+                "a step has one of `tool`, `model`, `mission`, `sleep` and `steps`: it has `{}` already",
+                there[0]
+            );
             self.complain(format!("{place}/{key}"), "invalid", detail);
         }
         match there.first() {
             Some(&"model") => Kind::Model,
+            Some(&"mission") => Kind::Mission,
             Some(&"sleep") => Kind::Sleep,
             Some(&"steps") => Kind::Graph,
             _ => match fields.get("tool").and_then(Json::as_str) {
@@ -45,6 +63,9 @@ impl<'e> Reader<'e, '_> {
     pub(super) fn meaningless(&mut self, place: &str, fields: &'e Map<String, Json>, kind: Kind, is_finally: bool) {
         let told = |key: &str| match (kind, key) {
             (Kind::Model, "with") => Some("a step calls a tool `with` arguments or asks a `model`, not both"),
+            (Kind::Mission, "with") => Some(
+                "a step calls a tool `with` arguments or dispatches a `mission`, not both: what that gets are its `inputs`",
+            ),
             (Kind::Sleep, "with") => Some("`sleep` takes no arguments: it is the duration itself"),
             (Kind::Sleep, "retry" | "until" | "timeout") => Some(
                 "a `sleep` cannot fail and has no result: put this on the step that can, or sleep for a shorter time",
@@ -82,6 +103,10 @@ impl<'e> Reader<'e, '_> {
                 let with = self.model(place, &fields["model"], names, needs);
                 Action::Call(Call { tool: MODEL, with })
             }
+            Kind::Mission => {
+                let with = self.mission(place, &fields["mission"], names, needs);
+                Action::Call(Call { tool: MISSION, with })
+            }
             Kind::Sleep => Action::Sleep(self.sleep(place, &fields["sleep"], names, needs)),
             Kind::Graph => {
                 let drafts = self.graph(&format!("{place}/steps"), &fields["steps"], level);
@@ -102,6 +127,10 @@ impl<'e> Reader<'e, '_> {
         let tool = self.required_text(place, fields, "tool").unwrap_or_default();
         if tool.eq_ignore_ascii_case(MODEL) {
             let detail = "a model is no tool: write `model` with its `prompt` in place of `tool` and `with`";
+            self.complain(format!("{place}/tool"), "invalid", detail);
+        }
+        if tool.eq_ignore_ascii_case(MISSION) {
+            let detail = "a mission is no tool: write `mission` with its `objective` in place of `tool` and `with`";
             self.complain(format!("{place}/tool"), "invalid", detail);
         }
         if tool.eq_ignore_ascii_case(ASK) {
@@ -150,6 +179,18 @@ impl<'e> Reader<'e, '_> {
             }
         }
         shape
+    }
+
+    /// What a step dispatches, in place of `tool` and `with`: the fields of an envelope that a mission says of a child. What the node holds
+    /// against them it says when they are dispatched, for their texts are known then.
+    fn mission(&mut self, place: &str, order: &'e Json, names: Names<'_>, needs: &mut Vec<Named>) -> Shape<'e> {
+        let place = format!("{place}/mission");
+        if let Some(asked) = self.object(&place, order, &ORDER) {
+            self.required_text(&place, asked, "objective");
+            self.required_text(&place, asked, "mission_type");
+            self.text(&place, asked, "plugin");
+        }
+        self.shape(&place, order, names, needs).shape
     }
 
     /// What the step `ask` asks. Its arguments are the plugin's own, so that what is wrong with them is known here.

@@ -14,7 +14,7 @@ use super::super::compiled::Workshop;
 use super::super::replay::{artifact_of, records_of, tools_of};
 use super::super::text::{self, Column, Progress, Screen};
 use super::super::{Exit, Failure};
-use super::build::component;
+use super::build::{Component, component};
 use super::journal::{self, JournalArgs};
 use crate::kit::recorded::{self, Around};
 use crate::kit::{self, Case, Trial, Trials};
@@ -79,7 +79,14 @@ pub(super) async fn check(
 fn bytes_of(file: Option<&Path>, folder: &Path) -> Result<Vec<u8>, Failure> {
     match file {
         Some(file) => super::super::input::component(file),
-        None => Ok(component(folder)?.1),
+        None => {
+            let Component { file, bytes, anew } = component(folder)?;
+            if !anew {
+                let file = text::plain(&file.display().to_string());
+                writeln!(std::io::stderr(), "{file}: nothing changed since it was built")?;
+            }
+            Ok(bytes)
+        }
     }
 }
 
@@ -131,14 +138,16 @@ fn files(args: &CheckArgs) -> Result<Vec<PathBuf>, Failure> {
 /// Prints the case of a mission.
 async fn from(id: &str, client: &Client) -> Result<Exit, Failure> {
     let records = records_of(id, client).await?;
-    let case = recorded::case_of(&records, &around(id, &records, client).await)?.written()?;
+    let case = recorded::case_of(&records, &around(id, &records, client).await)?;
+    let beyond = recorded::entries_beyond(&case, &records);
+    let case = case.written()?;
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
         "#:schema ../case.schema.json\n# What was said to the mission {}, and what came of it.\n",
         text::plain(id)
     )?;
-    write!(out, "{case}")?;
+    write!(out, "{case}{}{beyond}", if beyond.is_empty() { "" } else { "\n" })?;
     Ok(Exit::Completed)
 }
 

@@ -64,16 +64,21 @@ pub(super) fn new(args: &NewArgs, as_json: bool) -> Result<Exit, Failure> {
     let shown = folder.display().to_string();
     if as_json {
         let files: Vec<&String> = files.iter().map(|(place, _)| place).collect();
-        text::json(&json!({ "name": args.name, "lang": language.name, "folder": shown, "files": files }))?;
-    } else {
-        let shown = text::plain(&shown);
-        writeln!(
-            io::stdout(),
-            "{shown}: {} files. What comes next:\n\n  cd {shown}\n  sortie plugin check",
-            files.len()
+        let next = next(language, &shown);
+        text::json(
+            &json!({ "name": args.name, "lang": language.name, "folder": shown, "files": files, "next": next }),
         )?;
+    } else {
+        let next = next(language, &shown).join("\n  ");
+        writeln!(io::stdout(), "{}: {} files. What comes next:\n\n  {next}", text::plain(&shown), files.len())?;
     }
     Ok(Exit::Completed)
+}
+
+/// The commands that come next, for a project in that folder.
+fn next(language: &Language, folder: &str) -> Vec<String> {
+    let commands = [Some(format!("cd {}", text::word(folder))), language.setup.map(str::to_owned)];
+    commands.into_iter().flatten().chain(["sortie plugin check".to_owned()]).collect()
 }
 
 /// Why a project is not begun in a folder.
@@ -156,6 +161,19 @@ mod tests {
             .map(|(place, _)| place)
             .collect();
         assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
+    fn what_comes_next_is_what_the_language_needs() {
+        for (name, expected) in
+            [("rust", None), ("python", Some("pip install componentize-py==")), ("javascript", Some("npm install"))]
+        {
+            let language = LANGUAGES.iter().find(|language| language.name == name).expect("a language");
+            let next = next(language, "my folder");
+            assert_eq!((next[0].as_str(), next[next.len() - 1].as_str()), ("cd 'my folder'", "sortie plugin check"));
+            assert_eq!(next.len(), 2 + usize::from(expected.is_some()), "{name}");
+            assert!(expected.is_none_or(|part| next[1].contains(part)), "{name}: {next:?}");
+        }
     }
 
     #[test]

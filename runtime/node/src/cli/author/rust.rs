@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::on_path;
+use super::{Built, on_path};
 
 /// What plugins are compiled for: no WASI, so that a plugin imports nothing but the mission world.
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -47,7 +47,7 @@ pub(super) fn refuses(name: &str) -> Option<String> {
 }
 
 /// Builds the package in a folder: its core module, which carries the component's type.
-pub(super) fn build(folder: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn build(folder: &Path) -> Result<Built, String> {
     let mut command = toolchain(folder)?;
     command.current_dir(folder).args(["build", "--release", "--target", TARGET]);
     command.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(Stdio::inherit());
@@ -61,7 +61,8 @@ pub(super) fn build(folder: &Path) -> Result<Vec<u8>, String> {
     let module = module(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
         "the project builds no module: its Cargo.toml wants `[lib]` with `crate-type = [\"cdylib\"]`".to_owned()
     })?;
-    std::fs::read(&module).map_err(|error| format!("{}: {error}", module.display()))
+    let component = std::fs::read(&module).map_err(|error| format!("{}: {error}", module.display()))?;
+    Ok(Built { component, elsewhere: None })
 }
 
 /// The last module that cargo says it has made: what it depends on comes before it.

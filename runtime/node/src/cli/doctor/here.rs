@@ -20,6 +20,7 @@ use super::{Finding, taken_by, with_causes};
 use crate::builtin;
 use crate::cli::text;
 use crate::config::{Config, TOKEN_CHARS_MIN, is_weak};
+use crate::dialects::Dialects;
 use crate::http::auth::ADMIN;
 use crate::node::{OpenError, PRIVATE, system};
 
@@ -39,6 +40,7 @@ pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Fi
     findings.extend(bash(config, data_dir).await);
     findings.extend(collector(config, data_dir, runs).await);
     findings.extend(shared_store(config).await);
+    findings.extend(bridge(config, runs).await);
     findings.extend(weak_tokens(config, data_dir));
     findings.extend(nearly_types(config));
     if !runs {
@@ -168,6 +170,22 @@ async fn shared_store(config: &Config) -> Option<Finding> {
             )
         }
     })
+}
+
+/// Whether the Redis of the bridge answers; a node that runs says so itself.
+async fn bridge(config: &Config, runs: bool) -> Option<Finding> {
+    if runs {
+        return None;
+    }
+    // What is wrong with the configuration is told with it.
+    let bridge = Dialects::new(config, &system()).ok()?.bridge?;
+    Some(Finding::new(
+        "dialect",
+        match bridge.reach().await {
+            Ok(()) => Ok(format!("redis {}: it answers", bridge.stream())),
+            Err(why) => Err(format!("redis {}: it cannot be reached from here: {why}", bridge.stream())),
+        },
+    ))
 }
 
 /// What is said of a reference that cannot be read from here: `from` is where it would come from.

@@ -21,6 +21,7 @@ pub(super) async fn look(node: &Value, client: &Client, config: Option<&Config>)
         Finding::new("callbacks", callbacks(client).await),
     ];
     findings.extend(channels(client).await);
+    findings.extend(node["dialects"].as_array().into_iter().flatten().map(|one| Finding::new("dialect", dialect(one))));
     findings.extend(node["providers"].as_array().into_iter().flatten().map(|one| Finding::new("tools", provider(one))));
     findings
 }
@@ -28,6 +29,16 @@ pub(super) async fn look(node: &Value, client: &Client, config: Option<&Config>)
 fn described(node: &Value) -> String {
     let [id, version, zones] = ["instance_id", "version", "zone_data"].map(|key| text::cell(&node[key]));
     format!("{id}, version {version}, zones as of {zones}; {}", counted(node))
+}
+
+/// Whether an older dialect of the control plane is heard.
+fn dialect(one: &Value) -> Result<String, String> {
+    let [name, address, since] = ["name", "address", "since"].map(|key| text::cell(&one[key]));
+    if one["connected"].as_bool() == Some(true) {
+        return Ok(format!("{name} {address}: heard since {since}"));
+    }
+    let why = one["error"].as_str().unwrap_or("nothing was tried yet");
+    Err(format!("{name} {address}: not heard: {why}; missions go on, and it is tried again"))
 }
 
 /// How many missions there are that are not over. A node of an older version tells less.

@@ -93,12 +93,12 @@ mod tests {
             shown(Some(80)),
             [
                 "\u{1b}[2mSaturday, 2026-10-24 (CEST, UTC+02:00)\u{1b}[0m",
-                "23:59:59    1  accepted   x\\u{a}y",
+                "23:59:59    1  accepted   x ⏎ y",
                 "\u{1b}[2mSunday, 2026-10-25 (CEST, UTC+02:00)\u{1b}[0m",
-                "00:30:00    2  progress   x\\u{a}y",
+                "00:30:00    2  progress   x ⏎ y",
                 "\u{1b}[2mSunday, 2026-10-25 (CET, UTC+01:00)\u{1b}[0m",
-                "02:30:00    3  \u{1b}[33mblocked   \u{1b}[0m x\\u{a}y",
-                "02:30:01    4  \u{1b}[32mcompleted \u{1b}[0m x\\u{a}y",
+                "02:30:00    3  \u{1b}[33mblocked   \u{1b}[0m x ⏎ y",
+                "02:30:01    4  \u{1b}[32mcompleted \u{1b}[0m x ⏎ y",
             ]
         );
     }
@@ -107,7 +107,7 @@ mod tests {
     fn elsewhere_each_line_stands_for_itself() {
         let lines = shown(None);
         assert_eq!(lines.len(), 4);
-        assert_eq!(lines[1], "2026-10-25T00:30:00+02:00    2  progress   x\\u{a}y");
-        assert_eq!(lines[2], "2026-10-25T02:30:00+01:00    3  blocked    x\\u{a}y");
+        assert_eq!(lines[1], "2026-10-25T00:30:00+02:00    2  progress   x ⏎ y");
+        assert_eq!(lines[2], "2026-10-25T02:30:00+01:00    3  blocked    x ⏎ y");
     }
 }

@@ -1,14 +1,16 @@
 //! How a recorded mission ended, and how its case comes to the same end: by itself, or by somebody who cancels it where it was ended from
-//! outside.
+//! outside. In a case no time goes by while a plugin computes: so an end that time brought to one that did is brought by somebody, too.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use sortie_contract::outcome::{Reason, Status};
+use sortie_contract::record::HostQuestion;
 use sortie_contract::{Record, Stamped, Timestamp};
+use sortie_mission::replay::host_call;
 
 use super::super::case::{Cancel, Case, Wanted, WantedArtifact};
-use super::span;
 
 /// How much longer a call takes whose result nobody lived to see.
 const LONGER: Duration = Duration::from_secs(60 * 60);
@@ -17,11 +19,12 @@ const LONGER: Duration = Duration::from_secs(60 * 60);
 pub(super) struct Last {
     /// When.
     pub(super) at: Timestamp,
-    /// How many calls its plugin has asked for, and when the last of them.
+    /// How many calls its plugin has asked for, and how much else is on record that it did.
     asked: u32,
-    asked_at: Timestamp,
-    /// The greatest number of one: what is said of one again is no other.
-    greatest: u32,
+    host_calls: u32,
+    /// The numbers of the calls that have no result, and when its timers are due.
+    under_way: BTreeSet<u32>,
+    timers: Vec<Timestamp>,
     started: bool,
     carried_over: bool,
     /// When its lane or its node closed.
@@ -31,19 +34,36 @@ pub(super) struct Last {
 
 impl Last {
     pub(super) fn new(at: Timestamp) -> Self {
-        Self { at, asked: 0, asked_at: at, greatest: 0, started: false, carried_over: false, closes: None, end: None }
+        Self {
+            at,
+            asked: 0,
+            host_calls: 0,
+            under_way: BTreeSet::new(),
+            timers: Vec::new(),
+            started: false,
+            carried_over: false,
+            closes: None,
+            end: None,
+        }
     }
 
     pub(super) fn sees(&mut self, stamped: &Stamped) {
         self.at = stamped.at;
+        // What is said of one again is no other.
+        let number = host_call(&stamped.record).map(|call| call.0);
+        let is_new = number.is_some_and(|number| number > self.host_calls);
+        self.host_calls = self.host_calls.max(number.unwrap_or_default());
         match &stamped.record {
-            Record::CallStarted { call, .. }
-            | Record::CallHeld { call, .. }
-            | Record::CallRefused { call, .. }
-            | Record::Asked { call, .. }
-                if call.0 > self.greatest =>
-            {
-                (self.greatest, self.asked, self.asked_at) = (call.0, self.asked + 1, stamped.at);
+            Record::CallStarted { call, .. } | Record::CallHeld { call, .. } | Record::Asked { call, .. } => {
+                self.asked += u32::from(is_new);
+                self.under_way.insert(call.0);
+            }
+            Record::CallRefused { .. } => self.asked += u32::from(is_new),
+            Record::CallFinished { call, .. } => drop(self.under_way.remove(&call.0)),
+            Record::Answered { question: HostQuestion::After, answer, .. } => {
+                let due =
+                    answer.parse().ok().and_then(|ms: u64| stamped.at.checked_add(Duration::from_millis(ms)).ok());
+                self.timers.push(due.unwrap_or(Timestamp::MAX));
             }
             Record::Started { .. } => self.started = true,
             Record::CarriedOver { .. } => self.carried_over = true,
@@ -51,6 +71,11 @@ impl Last {
             Record::Finished { status, reason, summary, .. } => self.end = Some((*status, *reason, summary.clone())),
             _ => {}
         }
+    }
+
+    /// Whether its plugin waited for nothing that takes its time: it computed when it was ended.
+    fn computed(&self) -> bool {
+        self.started && self.under_way.is_empty() && self.timers.iter().all(|due| *due <= self.at)
     }
 }
 
@@ -82,9 +107,10 @@ pub(super) fn end(case: &mut Case, last: &Last) {
         | Reason::LimitExceeded => {
             case.expect.summary = Some(Wanted::Whole(summary.clone()));
         }
-        Reason::WindowClosed if !last.carried_over => closing(case, last),
-        // Run time is spent in a case as it was then where a call takes it, or a timer; where the plugin computed, no time goes by.
-        Reason::RunTimeSpent | Reason::RequestExpired => {}
+        Reason::WindowClosed if !last.carried_over && !last.computed() => closing(case, last),
+        // Run time is spent in a case as it was then where a call takes it, or a timer.
+        Reason::RunTimeSpent if !last.computed() => {}
+        Reason::RequestExpired => {}
         _ => {
             cancelled(case, last);
             return;
@@ -113,10 +139,16 @@ fn closing(case: &mut Case, last: &Last) {
     }
 }
 
-/// Somebody, or something, ended it that is no part of a case: it is cancelled at the same place.
+/// Somebody, or something, ended it that is no part of a case: it is cancelled at the same place, once the plugin has done what is on record. How
+/// long that took is of no matter: it may have computed, or slept.
 fn cancelled(case: &mut Case, last: &Last) {
-    case.cancel =
-        Some(Cancel { call: last.asked, after: span(last.asked_at, last.at), reason: "as on record".to_owned() });
+    case.cancel = Some(Cancel {
+        call: last.asked,
+        after: None,
+        host_calls: last.started.then_some(last.host_calls),
+        under_way: last.started.then_some(last.under_way.len()),
+        reason: "as on record".to_owned(),
+    });
     case.expect.status = Some(Status::Cancelled.to_string());
     if !last.started {
         // It waited for its turn.

@@ -2,9 +2,10 @@
 
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::EffectiveBudget;
-use sortie_contract::id::CallNo;
+use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::money::Spend;
-use sortie_contract::plugin::PluginIdentity;
+use sortie_contract::outcome::{Reason, Status};
+use sortie_contract::plugin::{LogLevel, PluginIdentity};
 use sortie_contract::record::Accepted;
 use sortie_contract::tool::{Repeat, ToolName};
 
@@ -93,4 +94,84 @@ fn arguments_that_somebody_wrote_anew_are_said_whole() {
     case.people.push(Person { asked: None, after: None, says, by: None, note: None, times: None });
     let case = Case::parse(&case.written().expect("TOML says it")).expect("a case");
     assert!(matches!(&case.people[0].says, Word::Amend(all) if Value::Object(all.clone()) == arguments));
+}
+
+#[test]
+fn of_a_traceback_only_what_was_wrong_is_expected() {
+    let trap = "The plugin p@0.1.0 crashed: Traceback (most recent call last):\n  File \"/0/plugin.py\", line 30, in run\n\
+                IndexError: list index out of range\nthread '<unnamed>' panicked at runtime/src/lib.rs:1293:29\nnote: see RUST_BACKTRACE";
+    for (summary, expected) in [
+        (trap, Some("IndexError: list index out of range")),
+        ("The plugin p@0.1.0 crashed: panicked at src/lib.rs:9:5:\nno page (wasm trap)\n", Some("no page (wasm trap)")),
+        (
+            "The plugin p@0.1.0 crashed: KeyError: 'a', at run (plugin.py:10) (wasm trap)",
+            Some("The plugin p@0.1.0 crashed: KeyError: 'a'"),
+        ),
+        (
+            "the plugin failed: TypeError: a is undefined, at run (plugin.js:7)",
+            Some("the plugin failed: TypeError: a is undefined"),
+        ),
+        ("3 files, at least (one:a)", None),
+        ("3 lines", None),
+        ("TypeError: line is undefined", None),
+        ("", None),
+    ] {
+        match (wanted_of(summary), expected) {
+            (Wanted::Part { contains }, Some(expected)) => assert_eq!(contains, expected),
+            (Wanted::Whole(whole), None) => assert_eq!(whole, summary),
+            (found, _) => panic!("{summary}: {}", found.shown()),
+        }
+        assert!(wanted_of(summary).fits(summary), "{summary}");
+    }
+}
+
+#[test]
+fn only_what_somebody_waited_for_brings_an_end_by_itself() {
+    let at = |seconds: i64, record: Record| Stamped {
+        at: Timestamp::from_second(seconds).expect("a time"),
+        ..stamped(record)
+    };
+    let call = || called(2, "Read", &json!({}), Ok(Value::Null));
+    let started = || Record::Started { run: RunNo(1), alone: false, announced: true };
+    let logged = Record::Logged { call: CallNo(1), level: LogLevel::Info, text: String::new() };
+    let timer = |ms: u64| Record::Answered {
+        call: CallNo(3),
+        question: HostQuestion::After,
+        about: String::new(),
+        answer: ms.to_string(),
+    };
+    let computes = || vec![started(), logged.clone(), call()[0].record.clone(), call()[1].record.clone()];
+    let with = |more: Record| [computes(), vec![more]].concat();
+    let calls = || vec![started(), logged.clone(), call()[0].record.clone()];
+    let cancel = |call, host_calls, under_way| Some((call, Some(host_calls), Some(under_way)));
+    for (what, records, reason, expected) in [
+        ("computed", computes(), Reason::CancelledByRequest, cancel(1, 2, 0)),
+        ("computed", computes(), Reason::RunTimeSpent, cancel(1, 2, 0)),
+        ("computed", computes(), Reason::WindowClosed, cancel(1, 2, 0)),
+        ("its timer was over", with(timer(1_000)), Reason::RunTimeSpent, cancel(1, 3, 0)),
+        ("called", calls(), Reason::Halted, cancel(1, 2, 1)),
+        ("slept", with(timer(60_000)), Reason::CancelledByRequest, cancel(1, 3, 0)),
+        ("called", calls(), Reason::RunTimeSpent, None),
+        ("slept", with(timer(60_000)), Reason::RunTimeSpent, None),
+        ("slept", with(timer(60_000)), Reason::WindowClosed, None),
+        ("did nothing", vec![started()], Reason::RunTimeSpent, cancel(0, 0, 0)),
+        ("waited for its turn", Vec::new(), Reason::CancelledByRequest, Some((0, None, None))),
+        ("ended", computes(), Reason::Done, None),
+    ] {
+        let mut all = vec![accepted(&json!({}))];
+        all.extend(records.into_iter().map(|record| at(1, record)));
+        let status = match reason {
+            Reason::Done => Status::Completed,
+            Reason::RunTimeSpent | Reason::WindowClosed => Status::TimedOut,
+            _ => Status::Cancelled,
+        };
+        let text = String::new();
+        let end = Record::Finished { status, reason, summary: text.clone(), next_action: text };
+        all.push(at(5, end));
+        let case = case_of(&all, &Around::default()).expect("a case");
+        let found = case.cancel.as_ref().map(|cancel| (cancel.call, cancel.host_calls, cancel.under_way));
+        assert_eq!(found, expected, "{what}: {reason}");
+        let wanted = if expected.is_some() { Status::Cancelled } else { status };
+        assert_eq!(case.expect.status, Some(wanted.to_string()), "{what}: {reason}");
+    }
 }

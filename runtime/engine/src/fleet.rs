@@ -1,0 +1,273 @@
+//! Several nodes on one store: who the others are, what is theirs, and what this node says of itself.
+//!
+//! Whose something is the log decides ([`sortie_journal::Fleet`]); which of several nodes takes a mission that names none, the core
+//! ([`sortie_mission::placement`]). Owned here: when the log is asked, what the others are told, and the look at them each third of a
+//! lease. Never here: how a request gets to another node.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `card` | what a node says of itself to the others |
+//! | `place` | whose a dispatch is, before this node decides about it |
+//! | `adopt` | what another left that died goes on here |
+//! | `workspace` | missions whose files are on another node's disk |
+//! | `drain` | a node that is to be stopped for good, or for a while |
+
+mod adopt;
+mod card;
+mod drain;
+mod place;
+mod workspace;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::future::select;
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use sortie_contract::plugin::PluginIdentity;
+use sortie_contract::{MissionId, Status, Timestamp};
+use sortie_journal::{Peer, ShareNo};
+use tokio::sync::{Notify, watch};
+
+use super::{Engine, ReadError};
+
+pub use card::Card;
+pub use drain::Draining;
+
+/// A node looks at the others so many times in a lease.
+const LOOKS: u32 = 3;
+
+/// The longest between two looks: one that has given its share back is not waited for.
+const LOOK_MAX: Duration = Duration::from_secs(2);
+
+/// What a node is among others, as it was configured.
+pub struct Own {
+    /// What it says of itself that does not change.
+    pub card: Card,
+    /// The plugins that are installed.
+    pub plugins: Box<dyn Fn() -> Vec<PluginIdentity> + Send + Sync>,
+    /// How long the others wait for a sign of life of it.
+    pub lease: Duration,
+}
+
+/// A node of the store.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// The share that it goes on in.
+    pub share: ShareNo,
+    /// What it is known by from one process to the next; empty where it has given its share back.
+    pub node: String,
+    /// What it calls itself.
+    pub name: String,
+    /// What it says of itself.
+    pub card: Card,
+    /// Since when it is there.
+    pub since: Timestamp,
+    /// How much was left of its lease when it was looked at; zero: it has run out.
+    pub lease_left: Duration,
+    /// Whether it is this node.
+    pub is_me: bool,
+}
+
+impl Member {
+    fn of(peer: Peer) -> Self {
+        let Peer { share, node, name, card, since, lease_left, is_me } = peer;
+        Self { share, node, name, card: Card::read(&card), since, lease_left, is_me }
+    }
+
+    /// Whether its lease has not run out.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        !self.lease_left.is_zero()
+    }
+
+    /// Whether it is called that, or goes on with what a node of that name left.
+    fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.card.stands_for.contains(name)
+    }
+}
+
+/// A node among others on one store.
+#[derive(Default)]
+pub(crate) struct Membership {
+    own: OnceLock<Own>,
+    /// The others, and itself, as they were looked at last.
+    members: Mutex<Arc<[Member]>>,
+    /// In how many looks in a row a share was found whose lease had run out.
+    lapsed: Mutex<FxHashMap<ShareNo, u32>>,
+    /// The names of nodes whose shares are this one's.
+    stands_for: Mutex<BTreeSet<String>>,
+    /// While a share is being adopted no turns are given: what comes of it may have to go before what is here.
+    is_adopting: AtomicBool,
+    draining: watch::Sender<Draining>,
+    /// By the steady clock, when the others were looked at last.
+    seen_at: Mutex<Option<Duration>>,
+    sessions: workspace::Sessions,
+    /// There is something to tell at once.
+    nudged: Arc<Notify>,
+    counts: Counts,
+}
+
+/// What is counted of it, since the node started.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Shares of others that were adopted.
+    pub shares: AtomicU64,
+    /// Missions that were not over and came with them.
+    pub missions: AtomicU64,
+    /// Requests that were sent on to who has what they are about.
+    pub forwarded: AtomicU64,
+}
+
+impl Engine {
+    /// Says what this node is among others. To be called once, before it starts; without it, it tells them nothing and adopts nothing.
+    pub fn among(&self, own: Own) {
+        let _ = self.fleet.own.set(own);
+    }
+
+    /// Whether the store is one that others may write, too.
+    #[must_use]
+    pub fn has_fleet(&self) -> bool {
+        self.log.fleet().is_some()
+    }
+
+    /// The nodes of the store as they were looked at last, this one among them; none, where it has the store for itself.
+    #[must_use]
+    pub fn members(&self) -> Arc<[Member]> {
+        Arc::clone(&self.fleet.members.lock())
+    }
+
+    /// What was counted of it.
+    #[must_use]
+    pub fn fleet_counts(&self) -> &Counts {
+        &self.fleet.counts
+    }
+
+    /// How long ago the others were looked at, where they have been.
+    #[must_use]
+    pub fn fleet_seen(&self) -> Option<Duration> {
+        let seen_at = (*self.fleet.seen_at.lock())?;
+        Some(self.ambient.steady().saturating_sub(seen_at))
+    }
+
+    /// How long a node of this store is waited for.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.fleet.own.get().map_or(sortie_journal::LEASE, |own| own.lease)
+    }
+
+    /// Who has the mission of that name, where it is another node, or was. Blocks.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub fn holder(&self, id: &str) -> Result<Option<Member>, ReadError> {
+        let (Some(fleet), Ok(id)) = (self.log.fleet(), MissionId::new(id)) else { return Ok(None) };
+        Ok(fleet.holder(&id)?.map(Member::of).filter(|member| !member.is_me))
+    }
+
+    /// The same of a schedule. Blocks.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub fn schedule_holder(&self, id: &str) -> Result<Option<Member>, ReadError> {
+        let Some(fleet) = self.log.fleet() else { return Ok(None) };
+        Ok(fleet.schedule_holder(id)?.map(Member::of).filter(|member| !member.is_me))
+    }
+
+    /// Starts to tell the others, to look at them, and to go on with what those leave that die. Where this node has its store for
+    /// itself there is nothing to start.
+    pub fn start_fleet(self: &Arc<Self>) {
+        if self.log.fleet().is_none() || self.fleet.own.get().is_none() {
+            return;
+        }
+        let (engine, ambient) = (Arc::downgrade(self), Arc::clone(&self.ambient));
+        let (round, nudged) = ((self.lease() / LOOKS).min(LOOK_MAX), Arc::clone(&self.fleet.nudged));
+        self.supervise("fleet", async move {
+            loop {
+                let Some(engine) = engine.upgrade() else { return };
+                engine.look_around().await;
+                drop(engine);
+                select(ambient.sleep(round), std::pin::pin!(nudged.notified())).await;
+            }
+        });
+    }
+
+    /// One look at the others, and what follows from it.
+    async fn look_around(self: &Arc<Self>) {
+        let engine = Arc::clone(self);
+        let look = move || {
+            let Some(fleet) = engine.log.fleet() else { return Ok(Vec::new()) };
+            fleet.say(engine.card().write());
+            fleet.peers()
+        };
+        let peers = match self.ambient.unblock(look).await {
+            Ok(Ok(peers)) => peers,
+            Ok(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(error, "the other nodes of the store cannot be looked at now");
+                return;
+            }
+            Err(_) => return,
+        };
+        let members: Arc<[Member]> = peers.into_iter().map(Member::of).collect();
+        if self.fleet.seen_at.lock().replace(self.ambient.steady()).is_none() {
+            // A process of this node before this one said for whom it stands.
+            let before = members.iter().find(|member| member.is_me).map(|me| me.card.stands_for.clone());
+            self.fleet.stands_for.lock().extend(before.into_iter().flatten());
+        }
+        *self.fleet.members.lock() = Arc::clone(&members);
+        for member in self.to_adopt(&members) {
+            self.take_over(&member).await;
+        }
+    }
+
+    /// How many missions are not over.
+    #[must_use]
+    pub fn open_missions(&self) -> u64 {
+        let open = [Status::Queued, Status::Running, Status::Blocked];
+        open.into_iter().map(|status| self.commit.standings().count(status) as u64).sum()
+    }
+
+    /// What this node says of itself now.
+    fn card(&self) -> Card {
+        let Some(own) = self.fleet.own.get() else { return Card::default() };
+        Card {
+            plugins: (own.plugins)(),
+            plugins_by: self.settings.plugins_by.iter().map(|(by, plugin)| (by.clone(), plugin.to_string())).collect(),
+            tools: self.toolbox().infos().iter().map(|tool| tool.name.to_string()).collect(),
+            lanes: self.settings.lanes.iter().map(|(lane, _)| lane.to_string()).collect(),
+            open: self.open_missions(),
+            max_running: self.settings.max_running as u64,
+            is_paused: self.turns().paused,
+            is_draining: self.draining() != Draining::No,
+            stands_for: self.fleet.stands_for.lock().clone(),
+            ..own.card.clone()
+        }
+    }
+
+    /// Tells the others what has changed, and looks at them, before it is time for that.
+    pub(crate) fn tell_fleet(&self) {
+        self.fleet.nudged.notify_one();
+    }
+
+    /// Counts a request that was sent on.
+    pub fn has_forwarded(&self) {
+        self.fleet.counts.forwarded.fetch_add(1, Relaxed);
+    }
+
+    /// The same of a call of which it is known whether it will be felt outside; false: it must not be made.
+    pub(crate) async fn sure_of(&self, is_felt: bool) -> bool {
+        !is_felt || self.sure().await.is_ok()
+    }
+
+    /// Resolves once a call with an effect may be made: it is certain that nobody else has this node's missions.
+    pub(crate) async fn sure(&self) -> Result<(), sortie_journal::WriteError> {
+        match self.log.fleet() {
+            Some(fleet) if fleet.certain_for().is_zero() => fleet.sure().await,
+            _ => Ok(()),
+        }
+    }
+}

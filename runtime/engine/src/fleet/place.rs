@@ -1,0 +1,145 @@
+//! Whose a dispatch is, before this node decides about it.
+//!
+//! All missions of a VP are with one node, whatever a dispatch names: their order, their workspace and their budgets hold because one
+//! decides about them. So who has the VP comes first; where nobody has, the node that is named, or one of those that are meant.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use sortie_contract::InstanceId;
+use sortie_contract::envelope::Envelope;
+use sortie_contract::plugin::PluginRef;
+use sortie_journal::{Admitted, Decision, Fleet, Keys, Owner};
+use sortie_mission::NodeRules;
+use sortie_mission::placement::{Candidate, Target, place};
+
+use super::{Draining, Member};
+use crate::Engine;
+use crate::intake::DispatchError;
+
+impl Engine {
+    /// Sees that an envelope is this node's to decide about. Whoever asks knows that no mission of its name or key is here.
+    ///
+    /// # Errors
+    /// [`DispatchError::Elsewhere`] where it is another's, [`DispatchError::Draining`] where it would be the first of its VP here and
+    /// this node takes none.
+    pub(crate) async fn claim(&self, envelope: &Envelope, may_place: bool) -> Result<(), DispatchError> {
+        let Some(fleet) = self.log.fleet() else {
+            return if self.draining() == Draining::No { Ok(()) } else { Err(DispatchError::Draining) };
+        };
+        let is_home = self.is_home(envelope)?;
+        if may_place
+            && !is_home
+            && let Some(member) = self.placed(envelope)
+        {
+            return Err(DispatchError::Elsewhere(Box::new(member)));
+        }
+        if self.draining() != Draining::No {
+            return Err(DispatchError::Draining);
+        }
+        self.claimed(fleet, envelope).await
+    }
+
+    async fn claimed(&self, fleet: &dyn Fleet, envelope: &Envelope) -> Result<(), DispatchError> {
+        match fleet.claim(keys(envelope).into()).await? {
+            Owner::Mine => Ok(()),
+            Owner::Elsewhere(peer) => Err(DispatchError::Elsewhere(Box::new(Member::of(peer)))),
+        }
+    }
+
+    /// Whether missions of its VP are here. Nobody waits here, but for the log's own lock.
+    fn is_home(&self, envelope: &Envelope) -> Result<bool, DispatchError> {
+        let mut is_home = false;
+        let admitted = self.log.admit(keys(envelope), &mut |known| {
+            is_home = known.newest_session.is_some();
+            Decision::Answer
+        });
+        // One like it is on its way to the disk: here.
+        Ok(is_home || matches!(admitted?, Admitted::OnItsWay(_)))
+    }
+
+    /// The other node that gets a mission of a VP that is not here; `None`: this one decides about it.
+    fn placed(&self, envelope: &Envelope) -> Option<Member> {
+        let members = self.members();
+        let others = || members.iter().filter(|member| !member.is_me);
+        others().next()?;
+        let target = Target::of(&envelope.target_instance_id);
+        if let Target::Named(name) = target {
+            let named = others().find(|member| member.is_live() && !member.node.is_empty() && member.name == name);
+            if name == self.settings.rules.instance_id.as_str() || named.is_some() {
+                return named.filter(|_| name != self.settings.rules.instance_id.as_str()).cloned();
+            }
+            // It is not there: whoever has what it had.
+            if self.fleet.stands_for.lock().contains(name) {
+                return None;
+            }
+            let called = |member: &&Member| !member.node.is_empty() && member.is_called(name);
+            return others().filter(called).max_by_key(|member| member.is_live()).cloned();
+        }
+        let parsed: Vec<BTreeMap<String, PluginRef>> =
+            members.iter().map(|member| plugins_by(&member.card.plugins_by)).collect();
+        let candidates: Vec<Candidate<'_>> =
+            members.iter().zip(&parsed).map(|(member, plugins_by)| candidate(member, plugins_by)).collect();
+        let index = place(envelope, &candidates)?;
+        Some(&members[index]).filter(|member| !member.is_me).cloned()
+    }
+
+    /// The rules by which this node takes an envelope: what is meant for its groups, for a node whose missions it has, or for another of
+    /// its store while the VP is with this one, is meant for it.
+    pub(crate) fn rules_for(&self, envelope: &Envelope) -> Cow<'_, NodeRules> {
+        let rules = &self.settings.rules;
+        let target = &envelope.target_instance_id;
+        if *target == rules.instance_id || target.as_str() == "*" || !self.answers_for(target) {
+            return Cow::Borrowed(rules);
+        }
+        Cow::Owned(NodeRules { instance_id: target.clone(), ..rules.clone() })
+    }
+
+    fn answers_for(&self, target: &InstanceId) -> bool {
+        let target = Target::of(target);
+        let own = self.fleet.own.get().map(|own| &own.card);
+        if own.is_some_and(|card| target.means(self.settings.rules.instance_id.as_str(), &card.groups, &card.labels)) {
+            return true;
+        }
+        if let Target::Named(name) = target
+            && self.fleet.stands_for.lock().contains(name)
+        {
+            return true;
+        }
+        self.members().iter().any(|member| match target {
+            Target::Named(name) => member.is_called(name),
+            target => target.means(&member.name, &member.card.groups, &member.card.labels),
+        })
+    }
+}
+
+fn keys(envelope: &Envelope) -> Keys<'_> {
+    Keys {
+        mission_id: &envelope.mission_id,
+        source: &envelope.source_instance_id,
+        idempotency_key: &envelope.idempotency_key,
+        vp: &envelope.vp_id,
+    }
+}
+
+fn plugins_by(written: &BTreeMap<String, String>) -> BTreeMap<String, PluginRef> {
+    written.iter().filter_map(|(by, plugin)| Some((by.clone(), plugin.parse().ok()?))).collect()
+}
+
+fn candidate<'a>(member: &'a Member, plugins_by: &'a BTreeMap<String, PluginRef>) -> Candidate<'a> {
+    let card = &member.card;
+    Candidate {
+        name: &member.name,
+        node: &member.node,
+        groups: &card.groups,
+        labels: Some(&card.labels),
+        plugins_by: Some(plugins_by),
+        plugins: &card.plugins,
+        tools: &card.tools,
+        lanes: &card.lanes,
+        open: card.open,
+        max_running: card.max_running,
+        // Nobody can send it anything where it does not say where it is.
+        is_closed: !member.is_live() || card.is_draining || card.is_paused || (!member.is_me && card.url.is_none()),
+    }
+}

@@ -1,0 +1,273 @@
+//! Several drivers over one store: what is another's is not decided here, what one left that is silent goes on at another, and a call with
+//! an effect is made by nobody who is not certain that it is theirs to make.
+//!
+//! The driver as it is shipped, over a store in memory; how time passes there, and who is silent, the test says.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+
+#[expect(dead_code, reason = "here nodes are opened on a store of the test's own")]
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use sortie_ambient::{Surroundings, System};
+use sortie_callback::{Reply, Request, SendError, StatusCode, Transport};
+use sortie_contract::plugin::Brief;
+use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, ToolName};
+use sortie_contract::{InstanceId, Status};
+use sortie_engine::fleet::{Card, Own};
+use sortie_engine::intake::DispatchError;
+use sortie_engine::{Engine, Guests, OpenLog};
+use sortie_journal::{MemoryFleet, MemoryLog};
+use sortie_sandbox::Host;
+use sortie_tools::{CallContext, Changed, Provider, ProviderError, Tool};
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+use common::{Play, done, envelope, open_on, until};
+
+/// How long a share is held, by the clock of the store.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// How often nodes look at each other, threefold, by the clock of the machine.
+const LOOKS: Duration = Duration::from_millis(60);
+
+/// Who takes events, whichever node sends them.
+#[derive(Default)]
+struct Receiver(Mutex<Vec<Value>>);
+
+#[async_trait]
+impl Transport for Receiver {
+    async fn exchange(&self, request: Request) -> Result<Reply, SendError> {
+        self.0.lock().push(serde_json::from_slice(&request.body).unwrap());
+        Ok(Reply { status: StatusCode::OK, retry_after: None })
+    }
+}
+
+impl Receiver {
+    /// The sequences of a mission's events, as they came, and how many of them are an end.
+    fn of(&self, id: &str) -> (Vec<u64>, usize) {
+        let all = self.0.lock();
+        let of = || all.iter().filter(|event| event["mission_id"] == id);
+        let ends = of().filter(|event| event["status"] == "completed").count();
+        (of().map(|event| event["sequence"].as_u64().unwrap()).collect(), ends)
+    }
+}
+
+/// A tool with an effect, which is counted; each node has its own count.
+struct Tools {
+    calls: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Provider for Tools {
+    fn name(&self) -> &'static str {
+        "t"
+    }
+
+    fn prefix(&self) -> &'static str {
+        "t__"
+    }
+
+    async fn connect(&self) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
+    async fn tools(&self) -> Result<Vec<Arc<dyn Tool>>, ProviderError> {
+        let info = ToolInfo { input_schema: json!({"type": "object"}), ..ToolInfo::undeclared(ToolName::new("t__do")) };
+        Ok(vec![Arc::new(Effect { info, calls: Arc::clone(&self.calls) })])
+    }
+
+    async fn health(&self) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
+    async fn changed(&self) -> Changed {
+        std::future::pending().await
+    }
+
+    async fn close(&self) {}
+}
+
+struct Effect {
+    info: ToolInfo,
+    calls: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Tool for Effect {
+    fn info(&self) -> &ToolInfo {
+        &self.info
+    }
+
+    async fn call(&self, _: &CallContext, _: &Value) -> Result<ToolAnswer, CallError> {
+        self.calls.fetch_add(1, Relaxed);
+        Ok(ToolAnswer { result: "{}".to_owned(), wrote: Vec::new() })
+    }
+}
+
+/// A node of a store.
+struct Node {
+    engine: Arc<Engine>,
+    calls: Arc<AtomicUsize>,
+    _folder: TempDir,
+}
+
+fn node(store: &MemoryFleet, name: &str, guests: Arc<dyn Guests>, wire: &Arc<Receiver>) -> Node {
+    let folder = tempfile::tempdir().unwrap();
+    let log: MemoryLog = store.open(name, name);
+    let log: OpenLog = Box::new(move |_| Ok(Arc::new(log)));
+    let ambient: Surroundings = Arc::new(System::new(tokio::runtime::Handle::current()));
+    let calls = Arc::new(AtomicUsize::new(0));
+    let tools: Vec<Arc<dyn Provider>> = vec![Arc::new(Tools { calls: Arc::clone(&calls) })];
+    let wire = Arc::clone(wire) as Arc<dyn Transport>;
+    let engine = open_on(log, folder.path(), guests, wire, ambient, tools, |settings| {
+        settings.rules.instance_id = InstanceId::new(name).unwrap();
+    });
+    let card = Card { url: Some(format!("http://{name}:1")), ..Card::default() };
+    engine.among(Own { card, plugins: Box::new(Vec::new), lease: LOOKS });
+    engine.start();
+    engine.start_fleet();
+    Node { engine, calls, _folder: folder }
+}
+
+impl Node {
+    async fn knows(&self, others: usize) {
+        let known = || {
+            let members = self.engine.members();
+            members.len() == others + 1 && members.iter().all(|member| member.card.url.is_some())
+        };
+        until("they know each other", known).await;
+    }
+
+    fn status(&self, id: &str) -> Option<Status> {
+        let no = self.engine.find(id).unwrap()?;
+        Some(self.engine.log().head(no).unwrap()?.status)
+    }
+}
+
+fn meant(id: &str, target: &str, objective: &str) -> String {
+    let mut envelope: Value = serde_json::from_str(&envelope(id, objective)).unwrap();
+    (envelope["target_instance_id"], envelope["vp_id"]) = (target.into(), format!("vp.{id}").into());
+    envelope["vp_session_id"] = format!("s.{id}").into();
+    envelope["constraints"] = json!({"allowed_tools": ["t__do"]});
+    envelope.to_string()
+}
+
+/// A plugin that waits until it may, makes a call with an effect, and is done.
+fn calling(may: &Arc<Notify>) -> Arc<dyn Guests> {
+    let may = Arc::clone(may);
+    Arc::new(Play(move |brief: Brief, host: Arc<dyn Host>| {
+        let may = Arc::clone(&may);
+        async move {
+            if brief.objective == "call" {
+                may.notified().await;
+                drop(host.start(&ToolName::new("t__do"), "{}".to_owned()).answer.await);
+            }
+            done()
+        }
+    }))
+}
+
+fn allowed() -> Arc<Notify> {
+    let may = Arc::new(Notify::new());
+    may.notify_one();
+    may
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_anothers_is_told_to_whoever_asks_and_goes_on_where_it_left_off() {
+    let (store, wire) = (MemoryFleet::new(LEASE), Arc::new(Receiver::default()));
+    let a = node(&store, "a", calling(&allowed()), &wire);
+    let held = Arc::new(Notify::new());
+    let b = node(&store, "b", calling(&held), &wire);
+    a.knows(1).await;
+    b.knows(1).await;
+    // The one that is named, and the one that has the VP.
+    let text = meant("m-1", "b", "call");
+    let elsewhere = a.engine.dispatch(text.clone()).await;
+    assert!(matches!(&elsewhere, Err(DispatchError::Elsewhere(member)) if member.name == "b"), "{elsewhere:?}");
+    b.engine.dispatch_here(text.clone()).await.unwrap();
+    let again = a.engine.dispatch_here(text.clone()).await;
+    assert!(matches!(&again, Err(DispatchError::Elsewhere(member)) if member.name == "b"), "{again:?}");
+    assert_eq!(a.engine.holder("m-1").unwrap().map(|member| member.name).as_deref(), Some("b"));
+    // Nobody of that name.
+    let nobody = a.engine.dispatch(meant("m-2", "z", "call")).await;
+    assert!(matches!(nobody, Err(DispatchError::WrongInstance { .. })), "{nobody:?}");
+    until("it runs there", || b.status("m-1") == Some(Status::Running)).await;
+    // It falls silent: the other goes on with it, and no call is made twice.
+    store.pause("b", true);
+    store.pass(LEASE * 2);
+    until("it ended here", || a.status("m-1") == Some(Status::Completed)).await;
+    until("its end is told", || wire.of("m-1").1 == 1).await;
+    held.notify_one();
+    store.pause("b", false);
+    until("the silent one has found out", || {
+        b.engine.log().poisoned().is_some() || {
+            // Whatever it tries next tells it.
+            b.engine.log().barrier().is_err()
+        }
+    })
+    .await;
+    assert_eq!((a.calls.load(Relaxed), b.calls.load(Relaxed)), (1, 0), "the call is made where the mission is");
+    let (sequences, ends) = wire.of("m-1");
+    assert_eq!((sequences.clone(), ends), ((1..=sequences.len() as u64).collect(), 1));
+    // What names it is this one's now.
+    let replayed = a.engine.dispatch(text).await.unwrap();
+    assert!(replayed.replayed);
+    a.engine.dispatch(meant("m-3", "b", "nothing")).await.unwrap();
+    until("it ended here", || a.status("m-3") == Some(Status::Completed)).await;
+    a.engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_not_certain_makes_no_call_until_it_is() {
+    let (store, wire) = (MemoryFleet::new(LEASE), Arc::new(Receiver::default()));
+    let may = Arc::new(Notify::new());
+    let b = node(&store, "b", calling(&may), &wire);
+    b.engine.dispatch(meant("m-1", "b", "call")).await.unwrap();
+    until("it runs", || b.status("m-1") == Some(Status::Running)).await;
+    store.pause("b", true);
+    store.pass(LEASE);
+    may.notify_one();
+    let no = b.engine.find("m-1").unwrap().unwrap();
+    let is_granted = || {
+        let records = b.engine.log().read_all(no, 0).unwrap();
+        records.iter().any(|stamped| matches!(stamped.record, sortie_contract::Record::CallStarted { .. }))
+    };
+    until("the call is granted, and on record", is_granted).await;
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((b.calls.load(Relaxed), wire.of("m-1").1), (0, 0), "it is not certain that it is its own");
+    store.pause("b", false);
+    until("it goes on by itself", || b.status("m-1") == Some(Status::Completed)).await;
+    assert_eq!(b.calls.load(Relaxed), 1);
+    b.engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_drained_takes_nothing_and_what_it_had_goes_on_at_once() {
+    let (store, wire) = (MemoryFleet::new(LEASE), Arc::new(Receiver::default()));
+    let a = node(&store, "a", calling(&allowed()), &wire);
+    let b = node(&store, "b", calling(&Arc::new(Notify::new())), &wire);
+    a.knows(1).await;
+    b.engine.dispatch_here(meant("m-1", "b", "call")).await.unwrap();
+    until("it runs there", || b.status("m-1") == Some(Status::Running)).await;
+    b.engine.drain();
+    let refused = b.engine.dispatch_here(meant("m-2", "b", "call")).await;
+    assert!(matches!(refused, Err(DispatchError::Draining)), "{refused:?}");
+    b.engine.drained().await;
+    b.engine.stop().await;
+    // No time passes in the store.
+    until("it ended here", || a.status("m-1") == Some(Status::Completed)).await;
+    assert_eq!(a.calls.load(Relaxed), 1);
+    let no = a.engine.find("m-1").unwrap().unwrap();
+    assert_eq!(a.engine.log().head(no).unwrap().unwrap().crashes, 0, "it was no crash");
+    a.engine.stop().await;
+}

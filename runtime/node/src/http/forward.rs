@@ -1,0 +1,379 @@
+//! Requests about what another node of the store has: they are sent on to it, whole, and its answer comes back as it is.
+//!
+//! Whoever asks need not know which node has a mission. What goes along: method, path, parameters, body and headers, the token of
+//! whoever asks among them, which the other node judges by its own configuration. What this node asks of itself in somebody's name (pages,
+//! their forms) has no token to show: there it vouches for them ([`super::vouch`]). A mark says which nodes a request has passed, so
+//! that nothing goes round.
+//!
+//! Owned here: which requests are sent on, and how. Never here: whose a mission is (the log), and which node gets a new one (the core).
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use serde_json::Value;
+use sortie_engine::fleet::Member;
+use sortie_engine::{Engine, ReadError};
+
+use super::App;
+use super::auth::{Holder, Inside};
+use super::body;
+use super::error::Problem;
+use super::vouch::{self, Key};
+
+/// The nodes that a request has passed, by what the store knows them by.
+const HOPS: HeaderName = HeaderName::from_static("sortie-hops");
+
+/// Most nodes that a request passes: one that is asked, one that is meant, one that has it. More is somebody changing hands in this moment.
+const HOPS_MAX: usize = 3;
+
+/// The parameter that names the node that is asked, for what each has of its own.
+const NODE: &str = "node";
+
+/// How long connecting to another node may take.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// How long another node may think before it answers: as long as a client waits for this one.
+const HEAD: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether a node lives that is waited for.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Most bytes of the answer to a dispatch.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// What is about one connection, and not about what comes over it.
+const OF_A_CONNECTION: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::EXPECT,
+];
+
+/// That an answer is another node's: what it may come to, that one has seen to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Forwarded;
+
+/// The way to other nodes.
+#[derive(Default)]
+pub(crate) struct Peers {
+    client: OnceLock<reqwest::Client>,
+    /// What others vouch with towards this node.
+    pub(super) key: Key,
+}
+
+/// Whoever asks, and what of their request goes along.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    method: Method,
+    /// Path and parameters.
+    target: String,
+    headers: HeaderMap,
+    holder: Option<Holder>,
+    /// In whose name this node asks, where it does.
+    is_inside: bool,
+    hops: Vec<String>,
+}
+
+impl Asked {
+    fn of(parts: &Parts) -> Self {
+        let hops = parts.headers.get(HOPS).and_then(|hops| hops.to_str().ok()).unwrap_or_default();
+        Self {
+            method: parts.method.clone(),
+            target: parts.uri.path_and_query().map_or_else(|| "/".to_owned(), |target| target.as_str().to_owned()),
+            headers: parts.headers.clone(),
+            holder: parts.extensions.get::<Holder>().cloned(),
+            is_inside: parts.extensions.get::<Inside>().is_some(),
+            hops: hops.split(',').filter(|hop| !hop.is_empty()).map(str::to_owned).collect(),
+        }
+    }
+
+    /// Whether another node has sent it on.
+    pub(super) fn is_forwarded(&self) -> bool {
+        !self.hops.is_empty()
+    }
+
+    /// The same, of one line of many: as a dispatch of its own.
+    pub(super) fn dispatch(&self) -> Self {
+        let mut asked = Self { method: Method::POST, target: "/v1/missions".to_owned(), ..self.clone() };
+        asked.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        asked
+    }
+}
+
+impl FromRequestParts<App> for Asked {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Self::Rejection> {
+        Ok(Self::of(parts))
+    }
+}
+
+/// Sends a request on to who has what it is about, where that is another node, or to the one that it names; else it is this node's.
+pub(super) async fn guard(State(app): State<App>, params: RawPathParams, request: Request, next: Next) -> Response {
+    let (mut parts, sent) = request.into_parts();
+    let named = match named(&mut parts) {
+        Ok(named) => named,
+        Err(problem) => return problem.into_response(),
+    };
+    let member = match named {
+        Some(name) => member(&app.engine, &name),
+        None => match subject(&parts, &params).filter(|_| app.engine.has_fleet()) {
+            Some(subject) => holder(&app, subject).await,
+            None => Ok(None),
+        },
+    };
+    match member {
+        Ok(None) => next.run(Request::from_parts(parts, sent)).await,
+        Ok(Some(member)) => {
+            let asked = Asked::of(&parts);
+            let sent = match body::whole(Request::from_parts(parts, sent), app.body_bytes).await {
+                Ok(sent) => sent,
+                Err(problem) => return problem.into_response(),
+            };
+            send(&app, &asked, &member, sent).await.unwrap_or_else(Problem::into_response)
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// The node that the parameters name. They are without it from then on.
+fn named(parts: &mut Parts) -> Result<Option<String>, Problem> {
+    let Some(query) = parts.uri.query() else { return Ok(None) };
+    let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let (named, others): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(key, _)| key == NODE);
+    let named = match named.as_slice() {
+        [] => return Ok(None),
+        [(_, name)] => name.clone(),
+        _ => return Err(Problem::bad_request("`node` names one node")),
+    };
+    let mut target = parts.uri.path().to_owned();
+    if !others.is_empty() {
+        let others = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(others).finish();
+        target.push('?');
+        target.push_str(&others);
+    }
+    parts.uri = target.parse::<Uri>().map_err(|_| Problem::bad_request("the parameters cannot be read"))?;
+    Ok(Some(named))
+}
+
+/// The other node of that name; none, where it is this one.
+fn member(engine: &Engine, name: &str) -> Result<Option<Member>, Problem> {
+    let members = engine.members();
+    let called = |member: &&Member| member.name == name || (!member.node.is_empty() && member.node == name);
+    if name == engine.rules().instance_id.as_str() || members.iter().any(|member| member.is_me && member.node == name) {
+        return Ok(None);
+    }
+    let found = members.iter().filter(called).max_by_key(|member| member.is_live());
+    let named = sortie_contract::limit::clip(name, 80);
+    found.cloned().map(Some).ok_or_else(|| Problem::not_found(&format!("node `{named}` on this store")))
+}
+
+/// What a request is about.
+enum Subject {
+    Mission(String),
+    Schedule(String),
+}
+
+fn subject(parts: &Parts, params: &RawPathParams) -> Option<Subject> {
+    let id = params.iter().find(|(name, _)| *name == "id").map(|(_, value)| value.to_owned())?;
+    let path = parts.uri.path();
+    if path.starts_with("/v1/schedules/") {
+        Some(Subject::Schedule(id))
+    } else if path.starts_with("/v1/missions/") || path.starts_with("/v1/deliveries/") {
+        Some(Subject::Mission(id))
+    } else {
+        None
+    }
+}
+
+/// The other node that has it.
+async fn holder(app: &App, subject: Subject) -> Result<Option<Member>, Problem> {
+    let look = move |engine: &Engine| -> Result<Option<Member>, ReadError> {
+        match &subject {
+            Subject::Mission(id) if engine.find(id)?.is_none() => engine.holder(id),
+            Subject::Schedule(id) if engine.schedule(id).is_err() => engine.schedule_holder(id),
+            Subject::Mission(_) | Subject::Schedule(_) => Ok(None),
+        }
+    };
+    app.blocking(look).await
+}
+
+/// Sends a request on to another node.
+pub(super) async fn send(app: &App, asked: &Asked, member: &Member, sent: Bytes) -> Result<Response, Problem> {
+    let members = app.engine.members();
+    let me = members.iter().find(|member| member.is_me).map_or("", |me| me.node.as_str());
+    if !member.is_live() {
+        return Err(away(app, member));
+    }
+    if asked.hops.len() >= HOPS_MAX {
+        // Whose it is changes in this moment.
+        return Err(away(app, member));
+    }
+    let Some(url) = member.card.url.as_deref() else {
+        let detail = format!(
+            "this is the business of the node `{}`, which does not say where it can be reached: it needs `[node] advertise`",
+            member.name
+        );
+        return Err(Problem::unavailable("holder_unreachable", &detail).with("node", member.name.as_str().into()));
+    };
+    let unreachable = |why: &str| {
+        let detail = format!("the node `{}` has this and cannot be reached from here: {why}", member.name);
+        Problem::unavailable("holder_unreachable", &detail).with("node", member.name.as_str().into())
+    };
+    let address = format!("{}{}", url.trim_end_matches('/'), asked.target);
+    let mut headers = asked.headers.clone();
+    OF_A_CONNECTION.iter().chain([&header::HOST, &header::CONTENT_LENGTH]).for_each(|name| drop(headers.remove(name)));
+    let hops: Vec<&str> = asked.hops.iter().map(String::as_str).chain([me]).collect();
+    headers.insert(HOPS, HeaderValue::try_from(hops.join(",")).map_err(|_| unreachable("it has no name"))?);
+    headers.remove(vouch::HEADER);
+    if let (true, Some(holder)) = (asked.is_inside, &asked.holder) {
+        let words =
+            vouch::words(&member.card.key, asked.method.as_str(), &asked.target, holder, app.engine.ambient().wall());
+        headers.insert(vouch::HEADER, words.ok_or_else(|| unreachable("it does not say how it can be asked"))?);
+    }
+    let client = app.peers.client().map_err(|why| unreachable(&why))?;
+    let request = client.request(asked.method.clone(), address).headers(headers).body(sent).send();
+    let request = tokio::time::timeout(HEAD, request);
+    // One that falls silent while it thinks is not waited for: everything that is asked of it may be asked again.
+    let answered = tokio::select! {
+        answered = request => answered,
+        () = falls_silent(&app.engine, member) => return Err(away(app, member)),
+    };
+    let answered = match answered {
+        Ok(Ok(answered)) => answered,
+        Ok(Err(error)) => {
+            let why = if error.is_connect() { "no connection" } else { "the connection broke" };
+            tracing::debug!(node = %member.name, error = &error as &dyn std::error::Error, "a request could not be sent on");
+            return Err(unreachable(why));
+        }
+        Err(_) => return Err(unreachable("it does not answer")),
+    };
+    app.engine.has_forwarded();
+    Ok(as_it_is(answered))
+}
+
+/// Resolves once a node does not hold its share any more, or has given no sign of life for a lease.
+async fn falls_silent(engine: &Engine, member: &Member) {
+    let mut was_seen = false;
+    loop {
+        match engine.members().iter().find(|other| other.share == member.share) {
+            Some(other) if other.node == member.node && other.is_live() => was_seen = true,
+            Some(_) => return,
+            None if was_seen => return,
+            // It is newer than this node's last look.
+            None => {}
+        }
+        engine.ambient().sleep(LOOK).await;
+    }
+}
+
+/// A line of a batch, sent on as a dispatch of its own: the line that answers it.
+pub(super) async fn line(app: &App, asked: &Asked, member: &Member, sent: Bytes) -> String {
+    let answer = match send(app, &asked.dispatch(), member, sent).await {
+        Ok(answer) => told(answer).await,
+        Err(problem) => problem.body(),
+    };
+    format!("{answer}\n")
+}
+
+/// What another node says to a dispatch, as a line says it.
+async fn told(answer: Response) -> Value {
+    let is_replayed = answer.headers().contains_key("idempotent-replayed");
+    let is_done = answer.status().is_success();
+    let body = axum::body::to_bytes(answer.into_body(), ANSWER_BYTES_MAX).await.unwrap_or_default();
+    match serde_json::from_slice::<Value>(&body) {
+        Ok(mut told) if told.is_object() => {
+            if is_done {
+                told["replayed"] = is_replayed.into();
+            }
+            told
+        }
+        _ => Problem::unavailable("holder_unreachable", "another node has this, and its answer broke off").body(),
+    }
+}
+
+/// The answer of another node.
+fn as_it_is(answered: reqwest::Response) -> Response {
+    let (status, mut headers) = (answered.status(), answered.headers().clone());
+    OF_A_CONNECTION.iter().for_each(|name| drop(headers.remove(name)));
+    let mut response = Response::new(Body::from_stream(answered.bytes_stream()));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response.extensions_mut().insert(Forwarded);
+    response
+}
+
+/// Who has it is gone, and nobody goes on with it yet.
+fn away(app: &App, member: &Member) -> Problem {
+    let detail = format!(
+        "the node `{}` has this and is away; another one goes on with what it had once its lease has run out",
+        member.name
+    );
+    let left = member.lease_left.max(app.engine.lease() / 3);
+    let seconds = u32::try_from(left.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX).max(1);
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "holder_away", detail)
+        .with("node", member.name.as_str().into())
+        .retry_after(seconds)
+}
+
+impl Peers {
+    /// What the others are told to vouch with.
+    pub(crate) fn key(&self) -> String {
+        self.key.0.clone()
+    }
+
+    fn client(&self) -> Result<&reqwest::Client, String> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        // The process has one provider of cryptography. Another part of it may have chosen already, and that is as well.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .referer(false)
+            .connect_timeout(CONNECT)
+            .tcp_nodelay(true)
+            // What comes is handed on as it came.
+            .no_gzip()
+            .no_brotli()
+            .no_deflate()
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(self.client.get_or_init(|| client))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_node_that_is_asked_is_taken_out_of_the_parameters() {
+        for (uri, expected) in [
+            ("/v1/missions", Ok((None, "/v1/missions"))),
+            ("/v1/missions?limit=2", Ok((None, "/v1/missions?limit=2"))),
+            ("/v1/missions?node=a", Ok((Some("a"), "/v1/missions"))),
+            ("/v1/missions?limit=2&node=a%20b&q=x%26y", Ok((Some("a b"), "/v1/missions?limit=2&q=x%26y"))),
+            ("/v1/missions?node=a&node=b", Err(())),
+        ] {
+            let (mut parts, ()) = axum::http::Request::builder().uri(uri).body(()).expect("a request").into_parts();
+            let found = named(&mut parts).map_err(drop);
+            let found = found.map(|named| (named, parts.uri.to_string()));
+            let expected = expected.map(|(named, left)| (named.map(str::to_owned), left.to_owned()));
+            assert_eq!(found, expected, "{uri}");
+        }
+    }
+}

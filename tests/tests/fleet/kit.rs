@@ -1,0 +1,176 @@
+//! What the tests of several nodes have in common: the nodes, a receiver of events, and a service whose effects are counted.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sortie_tests::envelope::{automation, with};
+use sortie_tests::load::{arrived_in_order, one_end};
+use sortie_tests::node::is_final;
+use sortie_tests::{Node, Options, Receiver, Reply, http, until};
+
+use crate::server::Server;
+
+/// How long nodes are waited for here.
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
+
+/// Calls with an effect that each mission makes.
+pub(crate) const CALLS: usize = 4;
+
+/// The token that all of them have.
+const TOKEN: &str = "fleet-token-0123456789-0123456789";
+
+/// Several nodes on one database.
+pub(crate) struct Fleet {
+    pub(crate) server: Server,
+    pub(crate) nodes: Vec<Node>,
+    /// Where events go.
+    pub(crate) receiver: Receiver,
+    /// Where calls have their effects.
+    pub(crate) service: Receiver,
+}
+
+impl Fleet {
+    /// Nodes of these names.
+    pub(crate) async fn start(names: &[&str]) -> Option<Self> {
+        Self::start_with(names, "lease = \"2s\"\n").await
+    }
+
+    /// The same, with these lines of `[node]`.
+    pub(crate) async fn start_with(names: &[&str], lines: &str) -> Option<Self> {
+        let each: Vec<(&str, &str)> = names.iter().map(|name| (*name, lines)).collect();
+        Self::start_each(&each).await
+    }
+
+    /// The same, each with lines of its own.
+    pub(crate) async fn start_each(nodes: &[(&str, &str)]) -> Option<Self> {
+        let server = Server::start()?;
+        let url = server.url(&server.database("fleet"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = folder.path().join("sortie.toml");
+        std::fs::write(&config, format!("[node]\nstore = {url:?}\n")).expect("written");
+        let migrated = std::process::Command::new(sortie_tests::binary())
+            .arg("--config")
+            .arg(&config)
+            .arg("migrate")
+            .env_remove("SORTIE_NODE")
+            .output()
+            .expect("it runs");
+        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        let receiver = Receiver::start().await;
+        let service =
+            Receiver::scripted(|_, _| Reply::BodyAfter(Duration::from_millis(40), "application/json", "{}".to_owned()))
+                .await;
+        let mut started = Vec::new();
+        for (name, lines) in nodes {
+            let options = Options::new()
+                .config(&format!("[node]\nstore = {url:?}\nadvertise = \"http://127.0.0.1:0\"\n{lines}"))
+                .config(&receiver.config())
+                .config(&format!(
+                    "[tool.HttpRequest]\nhosts = [{:?}]\nallow_private = [\"127.0.0.1\"]\n[limits]\ncrashes_alone = 1000\n",
+                    service.host()
+                ))
+                .env("CALLBACK_TOKEN", "hush")
+                .name(name)
+                .token(TOKEN);
+            started.push(options.start().await);
+        }
+        let fleet = Self { server, nodes: started, receiver, service };
+        // Each knows the others, and by what they are reached.
+        for node in &fleet.nodes {
+            until("they know each other", async || {
+                let listed = node.get("/v1/nodes").await;
+                let items = listed.json["items"].as_array()?.clone();
+                (items.len() == nodes.len() && items.iter().all(|item| item["url"].is_string())).then_some(())
+            })
+            .await;
+        }
+        Some(fleet)
+    }
+
+    /// Answers what a mission asks, until it has ended; by whichever node is asked.
+    pub(crate) async fn until_ended(&self, node: &Node, id: &str) {
+        until(&format!("{id} ends"), async || {
+            let mission = http::send(node.request("GET", &format!("/v1/missions/{id}"))).await.ok()?;
+            for request in mission.json["pending_requests"].as_array().into_iter().flatten() {
+                self.answer(node, id, request).await;
+            }
+            is_final(mission.json["status"].as_str().unwrap_or_default()).then_some(())
+        })
+        .await;
+    }
+
+    /// Approves; says of a call of which nobody knows whether it was made what the service says.
+    async fn answer(&self, node: &Node, id: &str, request: &Value) {
+        let decision = match request["kind"].as_str() {
+            Some("uncertain") => {
+                let url = request["arguments"]["url"].as_str().unwrap_or_default();
+                let path = url.rsplit_once("/count/").map_or_else(String::new, |(_, path)| format!("/count/{path}"));
+                if self.times(&path) > 0 {
+                    json!({"decision": "record", "result": {"status": 200, "headers": {}, "text": "{}"}})
+                } else {
+                    json!({"decision": "repeat"})
+                }
+            }
+            _ => json!({"decision": "approve", "for": "tool"}),
+        };
+        let path = format!("/v1/missions/{id}/requests/{}", request["request_id"].as_str().unwrap_or_default());
+        let sent = node.request("POST", &path).header("content-type", "application/json").body(decision.to_string());
+        // One that is lost with its node is sent once more.
+        drop(http::send(sent).await);
+    }
+
+    /// How often the service was asked for this.
+    fn times(&self, path: &str) -> usize {
+        self.service.received().iter().filter(|received| received.path == path).count()
+    }
+
+    /// Sees that each call of these missions was made once.
+    pub(crate) fn each_effect_once(&self, ids: &[&str]) {
+        for id in ids {
+            let times: Vec<usize> = (0..CALLS).map(|n| self.times(&format!("/count/{id}/{n}"))).collect();
+            assert_eq!(times, [1; CALLS], "{id}");
+        }
+    }
+}
+
+/// A mission of calls with an effect at the service, one after the other, that needs no files.
+pub(crate) fn chain(fleet: &Fleet, id: &str) -> Value {
+    let host = fleet.service.host();
+    let steps: Vec<Value> = (0..CALLS)
+        .map(|n| {
+            let mut step = json!({"id": format!("c{n}"), "tool": "HttpRequest", "milestone": format!("call {n}"),
+                "with": {"method": "POST", "url": format!("http://{host}/count/{id}/{n}"), "body": "once"}});
+            if n > 0 {
+                step["needs"] = json!([format!("c{}", n - 1)]);
+            }
+            step
+        })
+        .collect();
+    with(automation(id, &json!(steps)), "/constraints/allowed_tools", json!(["HttpRequest"]))
+}
+
+/// A mission that waits for so long, and needs no files.
+pub(crate) fn sleeping(id: &str, time: &str) -> Value {
+    automation(id, &json!([{"id": "s", "sleep": time}]))
+}
+
+/// Sees that the receiver has all events of a mission, in their order, each the same however often it came, and one end.
+pub(crate) async fn ended_once(fleet: &Fleet, id: &str) {
+    let received = fleet.receiver.until_final(id).await;
+    // By number: one that was on its way when its node died may come again, as what it was.
+    let mut events: BTreeMap<u64, Value> = BTreeMap::new();
+    for delivery in &received {
+        events.extend(delivery.sequence().map(|sequence| (sequence, delivery.json.clone())));
+    }
+    let events: Vec<Value> = events.into_values().collect();
+    assert_eq!(one_end(id, &events)["status"], "completed", "{id}");
+    arrived_in_order(id, &events, &fleet.receiver);
+    let ends = fleet
+        .receiver
+        .of(id)
+        .iter()
+        .filter(|delivery| is_final(delivery.json["status"].as_str().unwrap_or_default()))
+        .count();
+    assert_eq!(ends, 1, "{id}: its end was delivered {ends} times");
+}
