@@ -8,7 +8,6 @@ use std::sync::Arc;
 use sortie_contract::id::RunNo;
 use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_contract::{SessionId, VpId};
-use sortie_mission::Mission;
 
 use super::Engine;
 use super::live::Live;
@@ -40,12 +39,8 @@ impl Engine {
             let (workspaces, vp, session) = (Arc::clone(&self.workspaces), vp.clone(), session.clone());
             let fetched = self.ambient.unblock(move || workspaces.fetch_back(&vp, &session)).await;
             let error = match fetched {
-                Ok(Ok(Fetched::Here)) => return Ok(()),
-                Ok(Ok(Fetched::Nothing)) if !live.with(Mission::has_written) => return Ok(()),
-                Ok(Ok(Fetched::Nothing)) => {
-                    let why = "its calls wrote files, and the shared store has none of them: they were written where workspaces were not kept there";
-                    return Err(Unfetched::Why(why.to_owned()));
-                }
+                // Where there is none though there was one, the mission was held back until somebody let it go on.
+                Ok(Ok(Fetched::Here | Fetched::Nothing)) => return Ok(()),
                 Ok(Err(CarryError::Broken(why))) => return Err(Unfetched::Why(why)),
                 Ok(Err(error)) => error,
                 Err(gone) => return Err(Unfetched::Why(gone.to_string())),

@@ -469,12 +469,6 @@ impl Mission {
         self.ran_ms
     }
 
-    /// Whether calls on its record wrote files of the workspace.
-    #[must_use]
-    pub fn has_written(&self) -> bool {
-        self.artifacts.written().next().is_some()
-    }
-
     /// Paths that its own calls wrote, that are required outputs, and that are no artifacts yet: to be collected before
     /// the end of the plugin is reported.
     #[must_use]

@@ -101,6 +101,7 @@ async fn a_workspace_is_at_another_node_what_it_was_when_it_was_kept() {
         assert_eq!(one.fetch().expect("brought back"), Fetched::Here);
         assert!(one.read("large").starts_with("X123") && one.read("large").len() == large.len());
         assert!(!one.place().join("run.sh").exists() && !one.place().join("later").exists());
+        two.write("late", "of one that is no writer any more");
         assert!(matches!(two.keep(), Err(CarryError::TakenOver)));
     })
     .await;

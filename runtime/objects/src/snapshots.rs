@@ -101,6 +101,8 @@ pub struct Line {
     place: String,
     /// The newest number that is taken; 0 where none is.
     tip: u64,
+    /// That is a claim of this process.
+    is_claimed: bool,
     /// The snapshot that holds, and its files.
     newest: Option<(u64, serde_json::Value)>,
     /// Chunks that lie there, those of the newest snapshot and what was written since.
@@ -154,6 +156,7 @@ impl Snapshots {
         let mut line = Line {
             place: place.to_owned(),
             tip,
+            is_claimed: false,
             newest: None,
             chunks: HashMap::new(),
             packs_written: 0,
@@ -163,6 +166,7 @@ impl Snapshots {
             return Ok(line);
         }
         let entry = self.entry(place, tip).await?;
+        line.is_claimed = entry.files.is_none() && entry.writer == self.writer;
         let (number, entry) = match entry.of {
             Some(of) => (of, self.entry(place, of).await?),
             None => (tip, entry),
@@ -197,6 +201,10 @@ impl Snapshots {
     /// # Errors
     /// [`SnapshotError::TakenOver`]: somebody else was quicker; to be looked at again.
     pub async fn claim(&self, line: &mut Line) -> Result<(), SnapshotError> {
+        // Once is enough, however often what it has cannot be read.
+        if line.is_claimed {
+            return Ok(());
+        }
         let of = line.newest.as_ref().map(|(number, _)| *number);
         let claim = Entry { files: None, chunks: HashMap::new(), of, ..self.empty() };
         self.take(line, &claim).await.map(drop)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use sortie_tests::http;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -20,7 +21,6 @@ const NAME: &str = "factory";
 pub(crate) struct Bucket {
     process: Child,
     port: u16,
-    client: reqwest::Client,
 }
 
 impl Bucket {
@@ -43,9 +43,9 @@ impl Bucket {
             .find_map(|line| line.rsplit_once("http://127.0.0.1:").and_then(|(_, port)| port.trim().parse().ok()));
         // It writes a line for each request, and would wait for whoever reads it.
         std::thread::spawn(move || lines.for_each(drop));
-        let bucket = Self { process, port: port.expect("it says where it listens"), client: reqwest::Client::new() };
+        let bucket = Self { process, port: port.expect("it says where it listens") };
         let made =
-            bucket.client.put(format!("http://127.0.0.1:{}/{NAME}", bucket.port)).send().await.expect("an answer");
+            http::client().put(format!("http://127.0.0.1:{}/{NAME}", bucket.port)).send().await.expect("an answer");
         assert!(made.status().is_success(), "{made:?}");
         Some(bucket)
     }
@@ -62,7 +62,7 @@ impl Bucket {
     /// The keys of what is in it, sorted.
     pub(crate) async fn keys(&self) -> Vec<String> {
         let url = format!("http://127.0.0.1:{}/{NAME}?list-type=2", self.port);
-        let listed = self.client.get(url).send().await.expect("an answer").text().await.expect("a text");
+        let listed = http::client().get(url).send().await.expect("an answer").text().await.expect("a text");
         let mut keys: Vec<String> =
             listed.split("<Key>").skip(1).filter_map(|part| Some(part.split_once("</Key>")?.0.to_owned())).collect();
         keys.sort();

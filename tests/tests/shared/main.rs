@@ -91,6 +91,7 @@ async fn a_fork_has_its_own_and_what_a_mission_stored_goes_with_it() {
     assert_eq!(keys.len(), 4, "{keys:?}");
     // The first goes, and the fork, which is kept, is as it was.
     node.post(&format!("/v1/missions/{fork}/keep"), &json!({})).await.expect_status(200);
+    node.kill();
     node.reconfigure(&format!("{}[retention]\nage = \"1s\"\n", bucket.config(None)));
     node.restart().await;
     let left = until("its objects to go", async || {
@@ -176,12 +177,14 @@ async fn a_folder_that_nodes_see_is_a_store_too() {
     holds(&node, "one").await;
     assert_eq!(own_files(&node), 0);
     // Without it what is there is not lost, and it is said where it is.
+    node.kill();
     node.reconfigure("");
     node.restart().await;
     let without = node.get("/v1/missions/one/artifacts/data.json").await;
     assert_eq!((without.status, &without.json["code"]), (503, &json!("shared_store_away")), "{:#}", without.json);
     let refused = node.dispatch(&producing("two")).await;
     assert_eq!((refused.status, &refused.json["errors"][0]["code"]), (422, &json!("storage_not_configured")));
+    node.kill();
     node.reconfigure(&config);
     node.restart().await;
     holds(&node, "one").await;

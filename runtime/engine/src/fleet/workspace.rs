@@ -3,7 +3,7 @@
 //! A session works in a folder of the node that ran it. Where another one goes on with what that node left, the folder is not there, and
 //! what was written into it is not made again: a replay gives back what calls answered, and does nothing. So a session of which a call has
 //! written is held back until its folder is here (its node's disk was brought, or copied from) or somebody says that it is to go on with an
-//! empty one. A session of which none has goes on at once.
+//! empty one. A session of which none has goes on at once, and so does one whose folder is kept where nodes share it (`[workspace] portable`).
 //!
 //! What is not here is kept in mind beside where it would be, in a file that outlives the process.
 
@@ -19,6 +19,7 @@ use sortie_contract::{MissionNo, SessionId, Timestamp, VpId};
 
 use crate::live::Live;
 use crate::views::PIECE_BYTES;
+use crate::workspaces::Fetched;
 use crate::{Engine, ReadError};
 
 /// What stands behind the name of a folder in the name of the file that says that it is elsewhere.
@@ -64,7 +65,8 @@ impl Engine {
         let engine = Arc::clone(self);
         let folder = self.workspaces.place(&vp, &session);
         let place = folder.clone();
-        let is_needed = self.ambient.unblock(move || engine.is_missed(&place)).await;
+        let is_needed =
+            self.ambient.unblock(move || engine.is_missed(&place) && !engine.is_carried(&vp, &session)).await;
         let mut held = self.fleet.sessions.0.lock();
         if !is_needed.unwrap_or(false) {
             held.remove(&live.no);
@@ -123,6 +125,20 @@ impl Engine {
         self.timer.nudge();
         self.pump();
         Ok(true)
+    }
+
+    /// Whether a workspace that is not here is kept where nodes share it: then it is here now. Blocks.
+    fn is_carried(&self, vp: &VpId, session: &SessionId) -> bool {
+        if !self.workspaces.is_portable() {
+            return false;
+        }
+        match self.workspaces.fetch_back(vp, session) {
+            Ok(fetched) => fetched == Fetched::Here,
+            Err(error) => {
+                tracing::warn!(%session, %error, "a workspace cannot be fetched from the shared store now");
+                false
+            }
+        }
     }
 
     /// Whether a folder is elsewhere of which some mission has written something. Blocks.

@@ -400,7 +400,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let before = state();
-        assert!(!before.is_settled_at(&state_now(dir.path()).expect("a state")), "it has just come to be");
+        assert!(!before.is_settled_at(&before), "it has just come to be");
         // As long, and in another file in its place.
         fs::write(dir.path().join("b"), "54321").expect("written");
         fs::rename(dir.path().join("b"), dir.path().join("a")).expect("renamed");
