@@ -140,6 +140,17 @@ impl Form {
         }
     }
 
+    /// Mistakes of the envelope, told at their places in the old body: of what both a name and what is made of it have, once.
+    fn all_told(self, mistakes: Vec<Mistake>) -> Vec<Mistake> {
+        let mut told: Vec<Mistake> = Vec::with_capacity(mistakes.len());
+        for mistake in mistakes.into_iter().map(|mistake| self.told(mistake)) {
+            if !told.iter().any(|other| other.pointer == mistake.pointer && other.code == mistake.code) {
+                told.push(mistake);
+            }
+        }
+        told
+    }
+
     /// A mistake of the envelope, told at its place in the old body: that of what nobody wrote there is the whole of it.
     fn told(self, mistake: Mistake) -> Mistake {
         let at = mistake.pointer.as_str();
@@ -158,7 +169,7 @@ impl Translated {
     /// What a node has against the envelope, told at the places of the old body.
     #[must_use]
     pub fn told(&self, mistakes: Vec<Mistake>) -> Vec<Mistake> {
-        mistakes.into_iter().map(|mistake| self.form.told(mistake)).collect()
+        self.form.all_told(mistakes)
     }
 }
 
@@ -253,7 +264,7 @@ impl Dialect {
     ) -> Result<Translated, Vec<Mistake>> {
         let envelope = self.envelope(&draft, made);
         if let Err(rejected) = Envelope::parse(&envelope) {
-            return Err(rejected.mistakes.into_iter().map(|mistake| draft.form.told(mistake)).collect());
+            return Err(draft.form.all_told(rejected.mistakes));
         }
         let Draft { form, mission_id, idempotency_key, vp_id, mission_type, objective, priority, .. } = draft;
         Ok(Translated {

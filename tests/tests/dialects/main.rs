@@ -162,13 +162,13 @@ async fn kill_after_kill_of_node_and_redis_each_job_is_one_mission_and_none_is_w
     let kills: usize = std::env::var("KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(6);
     let mut jobs = Vec::new();
     for kill in 0..kills {
+        let told = redis.results().len() + [0, 1, 3, 5, 2][kill % 5];
         for n in 0..8 {
             let id = format!("job-{kill}-{n}");
             redis.add(&job(&id, if n % 4 == 3 { "failing" } else { "coding_task" }));
             jobs.push(id);
         }
         // Somewhere between reading, accepting, acknowledging, running and telling.
-        let told = redis.results().len() + [0, 1, 3, 5, 2][kill % 5];
         until("some are told", async || (redis.results().len() >= told).then_some(())).await;
         if kill % 3 == 1 {
             redis.kill();

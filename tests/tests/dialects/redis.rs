@@ -123,9 +123,9 @@ impl Redis {
 
     /// Whether nobody else has asked it anything for so many seconds.
     pub(crate) fn is_left_alone(&self, seconds: u64) -> bool {
-        let clients = self.ask(&["CLIENT", "LIST"]);
+        let clients = self.asked(&["CLIENT", "LIST"]).expect("it answers");
         let idle = |line: &str| line.split(' ').find_map(|part| part.strip_prefix("idle=")?.parse::<u64>().ok());
-        let others = clients.as_str().unwrap_or_default().lines().filter(|line| !line.contains("cmd=client"));
+        let others = clients.lines().filter(|line| !line.contains("cmd=client"));
         others.filter_map(idle).all(|idle| idle >= seconds)
     }
 
