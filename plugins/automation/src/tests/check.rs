@@ -320,10 +320,16 @@ fn a_duration_that_the_envelope_gives_is_read_at_intake() {
 #[test]
 fn a_mission_is_dispatched_in_the_words_of_an_envelope() {
     let mission = |mission: Json, expected: &[&str]| check(json!([{ "id": "a", "mission": mission }]), expected);
-    mission(json!({ "objective": "Count {{ inputs.week }}.", "mission_type": "research", "budget": { "max_llm_calls": 3 } }), &[]);
+    mission(
+        json!({ "objective": "Count {{ inputs.week }}.", "mission_type": "research", "budget": { "max_llm_calls": 3 } }),
+        &[],
+    );
     mission(json!({ "mission_type": "coding" }), &["/0/mission/objective required"]);
     mission(json!({ "objective": "x" }), &["/0/mission/mission_type required"]);
-    mission(json!({ "objective": "x", "mission_type": "coding", "mission_id": "m" }), &["/0/mission/mission_id unknown_key"]);
+    mission(
+        json!({ "objective": "x", "mission_type": "coding", "mission_id": "m" }),
+        &["/0/mission/mission_id unknown_key"],
+    );
     mission(json!("x"), &["/0/mission wrong_type"]);
     check_step(json!({ "mission": { "objective": "x", "mission_type": "coding" } }), &["/0/tool invalid"]);
     check(

@@ -41,8 +41,10 @@ impl<'e> Reader<'e, '_> {
         let there: Vec<_> =
             ["model", "mission", "sleep", "steps", "tool"].into_iter().filter(|key| is_there(fields, key)).collect();
         for key in there.iter().skip(1) {
-            let detail =
-                format!("a step has one of `tool`, `model`, `mission`, `sleep` and `steps`: it has `{}` already", there[0]);
+            let detail = format!(
+                "a step has one of `tool`, `model`, `mission`, `sleep` and `steps`: it has `{}` already",
+                there[0]
+            );
             self.complain(format!("{place}/{key}"), "invalid", detail);
         }
         match there.first() {
@@ -61,9 +63,9 @@ impl<'e> Reader<'e, '_> {
     pub(super) fn meaningless(&mut self, place: &str, fields: &'e Map<String, Json>, kind: Kind, is_finally: bool) {
         let told = |key: &str| match (kind, key) {
             (Kind::Model, "with") => Some("a step calls a tool `with` arguments or asks a `model`, not both"),
-            (Kind::Mission, "with") => {
-                Some("a step calls a tool `with` arguments or dispatches a `mission`, not both: what that gets are its `inputs`")
-            }
+            (Kind::Mission, "with") => Some(
+                "a step calls a tool `with` arguments or dispatches a `mission`, not both: what that gets are its `inputs`",
+            ),
             (Kind::Sleep, "with") => Some("`sleep` takes no arguments: it is the duration itself"),
             (Kind::Sleep, "retry" | "until" | "timeout") => Some(
                 "a `sleep` cannot fail and has no result: put this on the step that can, or sleep for a shorter time",
