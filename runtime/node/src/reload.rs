@@ -13,8 +13,12 @@ use crate::config::{Config, ConfigError};
 use crate::http::auth::Tokens;
 
 /// What is taken without a restart: tables, and of some these keys alone.
-pub(crate) const TAKEN: [(&str, &[&str]); 4] =
-    [("lane", &["concurrency"]), ("node", &["max_running"]), ("retention", &["age", "missions", "rule"]), ("token", &[])];
+pub(crate) const TAKEN: [(&str, &[&str]); 4] = [
+    ("lane", &["concurrency"]),
+    ("node", &["max_running"]),
+    ("retention", &["age", "missions", "rule"]),
+    ("token", &[]),
+];
 
 /// What is looked at again.
 pub(crate) struct Reload {
