@@ -112,7 +112,10 @@ mod tests {
         let program = folder.path().join("docker-credential-test");
         let helper = |name: &str| Helper { name: name.to_owned(), server: "r.example".to_owned() };
         for (script, expected) in [
-            (r#"read server; echo "{\"ServerURL\":\"$server\",\"Username\":\"ann\",\"Secret\":\"$1-$server\"}""#, Ok(Some("Basic YW5uOmdldC1yLmV4YW1wbGU="))),
+            (
+                r#"read server; echo "{\"ServerURL\":\"$server\",\"Username\":\"ann\",\"Secret\":\"$1-$server\"}""#,
+                Ok(Some("Basic YW5uOmdldC1yLmV4YW1wbGU=")),
+            ),
             ("echo 'credentials not found in native keychain'; exit 1", Ok(None)),
             ("echo 'the keychain is locked'; exit 1", Err("the keychain is locked")),
             ("exit 3", Err("it failed")),
@@ -133,7 +136,9 @@ mod tests {
                 }
             }
         }
-        for (name, why) in [("no/such", "no program can be called so"), ("", "no program"), ("sortie-has-none-such", "No such file")] {
+        for (name, why) in
+            [("no/such", "no program can be called so"), ("", "no program"), ("sortie-has-none-such", "No such file")]
+        {
             let told = helper(name).ask().await.map_err(|error| error.to_string()).expect_err(name);
             assert!(told.contains(why), "{name}: {told}");
         }
