@@ -71,7 +71,7 @@ fn strict(text: &str, max: usize) -> Result<(), IdError> {
 /// Words that stand in the paths of the API where ids do: `/v1/missions/batch` is no mission, `/v1/schedules/preview` no schedule.
 /// Whatever has a path of its own by its name (missions, plugins, schedules) is not named by one of them. A test of the node
 /// holds this list against its routes.
-pub const RESERVED: [&str; 2] = ["batch", "preview"];
+pub const RESERVED: [&str; 3] = ["batch", "dispatch", "preview"];
 
 /// Whether `name` is one of the words of the API's paths: see [`RESERVED`].
 #[must_use]

@@ -248,12 +248,14 @@ impl Engine {
         // Whoever cannot be read is seen to elsewhere.
         let Ok(live) = self.bring(parent).await else { return };
         let calls: Vec<CallNo> = live.with(|mission| mission.open_children().collect());
-        for &call in &calls {
+        for call in calls {
             self.see_to_child(&live, call).await;
         }
         for child in self.commit.children().of(parent) {
             let call = self.head_of(child).await.and_then(|head| head.idempotency_key.dispatched_by(&head.mission_id));
-            if let Some((_, call)) = call.filter(|(_, call)| !calls.contains(call)) {
+            // As it is now: its run may have dispatched one since.
+            let is_open = |call: CallNo| live.with(|mission| mission.open_children().any(|open| open == call));
+            if let Some((_, call)) = call.filter(|(_, call)| !is_open(*call)) {
                 tracing::debug!(no = %child, %call, "nobody waits for this child");
                 self.cancel_child(child, "it waits for it no more").await;
             }

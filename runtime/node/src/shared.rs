@@ -167,7 +167,7 @@ mod tests {
         let mut config = Config::default();
         config.artifact.shared = Some(format!("file://{}", dir.path().join("shared").display()));
         let open = || Shared::open(&config, dir.path()).expect("fits").expect("is named");
-        let id = MissionId::new("m/1").expect("valid");
+        let id = MissionId::new("m:1").expect("valid");
         let shared = open();
         shared.leave("m_1-0123", &id).expect("marked");
         shared.leave("m_1-0123", &id).expect("marked again");

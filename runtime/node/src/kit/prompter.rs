@@ -105,7 +105,7 @@ mod tests {
         for (content, expected) in [
             (json!("Sum up\nthis"), "Sum up\nthis"),
             (json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]), "a\nb"),
-            (json!([{"type": "tool_result", "content": "c"}]), r#"[{"content":"c","type":"tool_result"}]"#),
+            (json!([{"type": "tool_result", "content": "c"}]), r#"[{"type":"tool_result","content":"c"}]"#),
         ] {
             let request =
                 json!({ "messages": [{ "role": "user", "content": "first" }, { "role": "user", "content": content }] });
