@@ -198,6 +198,11 @@ fn subject(parts: &Parts, params: &RawPathParams) -> Option<Subject> {
     }
 }
 
+/// The other node that has a mission; none, where this one has it, or nobody.
+pub(super) async fn holder_of_mission(app: &App, id: &str) -> Result<Option<Member>, Problem> {
+    if app.engine.has_fleet() { holder(app, Subject::Mission(id.to_owned())).await } else { Ok(None) }
+}
+
 /// The other node that has it.
 async fn holder(app: &App, subject: Subject) -> Result<Option<Member>, Problem> {
     let look = move |engine: &Engine| -> Result<Option<Member>, ReadError> {
