@@ -25,6 +25,7 @@ use crate::envelope::{Dialect, Made};
 use crate::link::{Link, Message, Trouble, acknowledge, add, claim, make_group, read, send, together};
 use crate::message::{dead_letter, job_of};
 use crate::name::mission_of_job;
+use crate::reading::Reading;
 use crate::result::result_of;
 
 /// Messages that are read at once.
@@ -37,7 +38,7 @@ const BLOCK: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(500);
 
 /// How long it is waited behind what failed: at first, and at most.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+pub(crate) const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
 /// Shortest time after which a job of another consumer is taken: a consumer that is alive may need a moment.
 const CLAIM_MIN: Duration = Duration::from_secs(1);
@@ -91,6 +92,16 @@ pub struct Standing {
     pub since: Option<Timestamp>,
     /// What failed last; nothing, while nothing does.
     pub error: Option<String>,
+}
+
+/// What has become of a message.
+enum Handled {
+    /// It is acknowledged.
+    Done,
+    /// It stays where it is, and so do those of its VP behind it.
+    Waits { vp_id: String, why: String },
+    /// It stays where it is, and so does everything behind it: the node takes nothing now.
+    Stops(String),
 }
 
 /// Why a result is not where it belongs.
@@ -223,13 +234,11 @@ impl Bridge {
         let mut connection = self.link.connect(BLOCK, &self.ambient).await?;
         make_group(&mut connection, stream, group).await?;
         self.is_well(desk);
-        // Behind which of those that it had and never acknowledged it reads on; nothing, where there are none.
-        let mut left = Some("0".to_owned());
-        let (mut claimed, mut wait) = (None::<Duration>, BACKOFF.0);
+        let (mut reading, mut claimed) = (Reading::new(), None::<Duration>);
         loop {
             if !desk.is_open() {
                 self.ambient.sleep(LOOK).await;
-                left = Some("0".to_owned());
+                reading.anew();
                 continue;
             }
             let now = self.ambient.steady();
@@ -238,46 +247,63 @@ impl Bridge {
                 let count = claim(&mut connection, of, self.claim_after).await?;
                 if count > 0 {
                     self.counters.claimed.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Relaxed);
-                    left = Some("0".to_owned());
+                    reading.anew();
                 }
             }
-            let messages = match &left {
+            reading.look(now);
+            if reading.is_full() {
+                self.ambient.sleep(LOOK).await;
+                continue;
+            }
+            let messages = match reading.after() {
                 Some(after) => read(&mut connection, of, COUNT, None, after).await?,
                 None => read(&mut connection, of, COUNT, Some(BLOCK), ">").await?,
             };
-            if left.is_some() {
-                left = messages.last().map(|last| last.id.clone());
-            }
-            let mut put_off = None;
-            for message in messages {
-                put_off = self.handle(&mut connection, desk, &message).await?;
-                if put_off.is_some() {
-                    break;
-                }
-            }
-            let Some(why) = put_off else {
-                wait = BACKOFF.0;
+            let stopped = self.handle_all(&mut connection, desk, &mut reading, &messages).await?;
+            let Some(why) = stopped else {
+                reading.has_seen(messages.last().map(|last| last.id.clone()), self.ambient.steady());
                 continue;
             };
             // It stays where it is, and so does what was read with it.
-            left = Some("0".to_owned());
+            reading.anew();
             if desk.is_open() {
                 tracing::debug!(why, "a job waits: the node does not take it yet");
-                self.ambient.sleep(wait).await;
-                wait = (wait * 2).min(BACKOFF.1);
+                self.ambient.sleep(reading.pause()).await;
             }
         }
     }
 
-    /// Sees to one message. Why it is put off, where it is.
+    /// Sees to messages, in their order. Why the node takes none now, where that is so.
+    async fn handle_all(
+        &self,
+        connection: &mut MultiplexedConnection,
+        desk: &dyn Desk,
+        reading: &mut Reading,
+        messages: &[Message],
+    ) -> Result<Option<String>, Trouble> {
+        for message in messages {
+            match self.handle(connection, desk, reading, message).await? {
+                Handled::Done => {}
+                Handled::Waits { vp_id, why } => {
+                    tracing::debug!(vp_id, why, "a job waits, and those of its VP behind it");
+                    reading.waits(vp_id);
+                }
+                Handled::Stops(why) => return Ok(Some(why)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sees to one message.
     async fn handle(
         &self,
         connection: &mut MultiplexedConnection,
         desk: &dyn Desk,
+        reading: &Reading,
         message: &Message,
-    ) -> Result<Option<String>, Trouble> {
+    ) -> Result<Handled, Trouble> {
         if !desk.is_open() {
-            return Ok(Some("the node takes no jobs".to_owned()));
+            return Ok(Handled::Stops("the node takes no jobs".to_owned()));
         }
         // A job needs a key of its own: none stands for it.
         let made = Made { node: desk.node(), at: desk.now(), fresh: "" };
@@ -291,8 +317,11 @@ impl Bridge {
         };
         let job = match translated {
             Ok(job) => job,
-            Err(mistakes) => return self.bury(connection, message, &mistakes).await.map(|()| None),
+            Err(mistakes) => return self.bury(connection, message, &mistakes).await.map(|()| Handled::Done),
         };
+        if reading.holds_up(&job.vp_id) {
+            return Ok(Handled::Waits { vp_id: job.vp_id, why: "one of its VP before it waits".to_owned() });
+        }
         match desk.take(&job).await {
             Ok(was_there) => {
                 let Names { stream, group, .. } = &self.names;
@@ -300,10 +329,13 @@ impl Bridge {
                 let count = if was_there { &self.counters.replayed } else { &self.counters.taken };
                 count.fetch_add(1, Relaxed);
                 tracing::debug!(mission_id = job.mission_id, was_there, warnings = ?job.warnings, "a job of the bridge is a mission");
-                Ok(None)
+                Ok(Handled::Done)
             }
-            Err(Untaken::NotNow(why)) => Ok(Some(why)),
-            Err(Untaken::Refused(mistakes)) => self.bury(connection, message, &job.told(mistakes)).await.map(|()| None),
+            Err(Untaken::NotNow(why)) => Ok(Handled::Stops(why)),
+            Err(Untaken::Alone(why)) => Ok(Handled::Waits { vp_id: job.vp_id, why }),
+            Err(Untaken::Refused(mistakes)) => {
+                self.bury(connection, message, &job.told(mistakes)).await.map(|()| Handled::Done)
+            }
         }
     }
 

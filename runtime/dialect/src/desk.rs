@@ -29,6 +29,8 @@ pub trait Desk: Send + Sync + 'static {
 pub enum Untaken {
     /// It never will be.
     Refused(Vec<Mistake>),
-    /// It may be, a little later.
+    /// It may be, a little later, and so may all others: the node takes none now.
     NotNow(String),
+    /// It may be, a little later; others may be now.
+    Alone(String),
 }

@@ -22,6 +22,7 @@ mod link;
 mod message;
 mod name;
 mod old;
+mod reading;
 mod receipt;
 mod result;
 

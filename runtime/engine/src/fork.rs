@@ -490,7 +490,7 @@ impl Audience for Nobody {
         let engine = Arc::clone(&self.engine);
         let read = self.engine.ambient.unblock(move || {
             let no = engine.find(&mission).ok().flatten()?;
-            engine.artifacts.get(no, &sha256?).ok()
+            engine.artifacts_of_no(no).ok()?.get(&sha256?).ok()
         });
         read.map(|read| read.ok().flatten()).boxed()
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
+use serde_json::Value;
 use sortie_ambient::Surroundings;
 use sortie_callback::{Http, Reply, SendError, StatusCode, Transport};
 use sortie_contract::mistake::code;
@@ -18,7 +19,11 @@ use sortie_engine::shown::DialectView;
 use sortie_engine::{Engine, FolderWorkspaces, Workspaces as _};
 
 use crate::config::{Config, ConfigError};
+use crate::http::forward::{self, Peers};
 use crate::http::taken;
+
+/// The name under which another node is told of a job of this one's bridge.
+const BRIDGE: &str = "redis";
 
 /// What there is of them.
 #[derive(Default)]
@@ -58,10 +63,10 @@ impl Dialects {
     }
 
     /// Begins to speak; of a node that was restored, once it is let go on.
-    pub(crate) fn start(&self, engine: &Arc<Engine>, data_dir: &std::path::Path) {
+    pub(crate) fn start(&self, engine: &Arc<Engine>, peers: &Arc<Peers>, data_dir: &std::path::Path) {
         if let Some(bridge) = &self.bridge {
             let node = engine.rules().instance_id.to_string();
-            let desk = Arc::new(NodeDesk { engine: Arc::downgrade(engine), node });
+            let desk = Arc::new(NodeDesk { engine: Arc::downgrade(engine), peers: Arc::clone(peers), node });
             engine.supervise("bridge", Arc::clone(bridge).run(desk, engine.reaches_out()));
         }
         if let Some(heartbeat) = &self.heartbeat {
@@ -147,6 +152,8 @@ fn vitals(engine: &Weak<Engine>, has_bridge: bool) -> Vitals {
 /// The engine, as the bridge sees it.
 struct NodeDesk {
     engine: Weak<Engine>,
+    /// The way to the other nodes of the store: who has the VP of a job may be one of them.
+    peers: Arc<Peers>,
     node: String,
 }
 
@@ -170,10 +177,7 @@ impl Desk for NodeDesk {
         let Some(engine) = self.engine.upgrade() else {
             return Err(Untaken::NotNow("the node is stopping".to_owned()));
         };
-        let refused = |key: &str, code: &str, error: &DispatchError| {
-            Untaken::Refused(vec![Mistake::new(Pointer::root().join(key), code, error.to_string())])
-        };
-        match taken(&engine, "redis", job.envelope.clone(), false).await {
+        match taken(&engine, BRIDGE, job.envelope.clone(), false).await {
             Ok(dispatched) => Ok(dispatched.replayed),
             // What it is translated to may have changed since: the configuration did. Who sent it means the same.
             Err(DispatchError::IdempotencyConflict { mission_id, .. }) if mission_id.as_str() == job.mission_id => {
@@ -181,23 +185,54 @@ impl Desk for NodeDesk {
             }
             Err(DispatchError::Invalid(mistakes)) => Err(Untaken::Refused(mistakes)),
             Err(error @ DispatchError::IdempotencyConflict { .. }) => {
-                Err(refused("idempotency_key", "idempotency_conflict", &error))
+                Err(refused("idempotency_key", "idempotency_conflict", &error.to_string()))
             }
-            Err(error @ DispatchError::MissionIdConflict) => Err(refused("mission_id", "mission_id_conflict", &error)),
+            Err(error @ DispatchError::MissionIdConflict) => {
+                Err(refused("mission_id", "mission_id_conflict", &error.to_string()))
+            }
             Err(error @ DispatchError::WrongInstance { .. }) => {
-                Err(refused("target_instance_id", code::UNKNOWN_VALUE, &error))
+                Err(refused("target_instance_id", code::UNKNOWN_VALUE, &error.to_string()))
+            }
+            Err(DispatchError::Elsewhere(member)) => {
+                let told = forward::dispatch(&self.peers, &engine, BRIDGE, &member, job.envelope.clone()).await;
+                answered(&job.mission_id, &told)
             }
             Err(
                 error @ (DispatchError::Overloaded
                 | DispatchError::DiskLow
                 | DispatchError::Draining
-                | DispatchError::Elsewhere(_)
                 | DispatchError::Stopping
                 | DispatchError::Artifacts(_)
                 | DispatchError::Journal(_)
                 | DispatchError::Read(_)),
             ) => Err(Untaken::NotNow(error.to_string())),
         }
+    }
+}
+
+/// That a job never becomes a mission, and where that lies.
+fn refused(key: &str, code: &str, why: &str) -> Untaken {
+    Untaken::Refused(vec![Mistake::new(Pointer::root().join(key), code, why)])
+}
+
+/// What another node said to the job of that mission, which was sent on to it. What is about the moment, or about that node, holds up no
+/// other job.
+fn answered(mission_id: &str, told: &Value) -> Result<bool, Untaken> {
+    if let Some(was_there) = told["replayed"].as_bool() {
+        return Ok(was_there);
+    }
+    let why = told["detail"].as_str().unwrap_or("another node has the VP of this, and its answer says nothing");
+    match (told["status"].as_u64(), told["code"].as_str().unwrap_or_default()) {
+        // It came to that node by another one before, under whose name it was translated.
+        (Some(409), "idempotency_conflict") if told["mission_id"] == mission_id => Ok(true),
+        (Some(409), code @ "idempotency_conflict") => Err(refused("idempotency_key", code, why)),
+        (Some(409), code @ "mission_id_conflict") => Err(refused("mission_id", code, why)),
+        (Some(400 | 422), code) => {
+            let mistakes = serde_json::from_value::<Vec<Mistake>>(told["errors"].clone()).unwrap_or_default();
+            let whole = || vec![Mistake::new(Pointer::root(), code, why)];
+            Err(Untaken::Refused(if mistakes.is_empty() { whole() } else { mistakes }))
+        }
+        _ => Err(Untaken::Alone(why.to_owned())),
     }
 }
 
@@ -229,6 +264,45 @@ impl Transport for Carrier {
             Ok(()) => reply(StatusCode::NO_CONTENT),
             Err(Untold::NotItsMission) => reply(StatusCode::FORBIDDEN),
             Err(Untold::Away(why)) => Err(SendError::Connect(why)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_another_node_says_to_a_job_becomes_what_the_bridge_does_with_it() {
+        let mistake = || Mistake::new(Pointer::root().join("objective"), code::EMPTY, "must not be empty");
+        let away = "the node `b` has this and is away";
+        for (told, expected) in [
+            (json!({"mission_id": "bridge-1", "status": "queued", "replayed": false}), Ok(false)),
+            (json!({"mission_id": "bridge-1", "status": "running", "replayed": true}), Ok(true)),
+            (json!({"status": 409, "code": "idempotency_conflict", "detail": "x", "mission_id": "bridge-1"}), Ok(true)),
+            (
+                json!({"status": 409, "code": "idempotency_conflict", "detail": "x", "mission_id": "bridge-2"}),
+                Err(refused("idempotency_key", "idempotency_conflict", "x")),
+            ),
+            (
+                json!({"status": 409, "code": "mission_id_conflict", "detail": "x"}),
+                Err(refused("mission_id", "mission_id_conflict", "x")),
+            ),
+            (
+                json!({"status": 422, "code": "invalid_envelope", "detail": "x", "errors": [mistake()]}),
+                Err(Untaken::Refused(vec![mistake()])),
+            ),
+            (
+                json!({"status": 422, "code": "invalid_envelope", "detail": "x"}),
+                Err(Untaken::Refused(vec![Mistake::new(Pointer::root(), "invalid_envelope", "x")])),
+            ),
+            (json!({"status": 503, "code": "holder_away", "detail": away}), Err(Untaken::Alone(away.to_owned()))),
+            (json!({"status": 421, "code": "wrong_instance", "detail": "x"}), Err(Untaken::Alone("x".to_owned()))),
+            (json!({"status": 401, "code": "unauthorized", "detail": "x"}), Err(Untaken::Alone("x".to_owned()))),
+        ] {
+            assert_eq!(answered("bridge-1", &told), expected, "{told}");
         }
     }
 }

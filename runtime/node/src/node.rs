@@ -453,7 +453,8 @@ impl Node {
         self.space.watch(&self.engine, self.called.data_dir.as_ref().into());
         notices::start(&self.engine, &self.notifier);
         traces::start(&self.engine, self.exporter.as_ref());
-        self.dialects.start(&self.engine, self.called.data_dir.as_ref().as_ref());
+        let peers = Arc::default();
+        self.dialects.start(&self.engine, &peers, self.called.data_dir.as_ref().as_ref());
         let places = Arc::new(Places::of_this_process());
         let app = App {
             engine: Arc::clone(&self.engine),
@@ -475,7 +476,7 @@ impl Node {
                 Arc::new(RestoredView { taken_at, restored_at, unfinished })
             }),
             notifier: Arc::clone(&self.notifier),
-            peers: Arc::default(),
+            peers,
             hooks: Arc::clone(&self.hooks),
             dialects: Arc::clone(&self.dialects),
             exporter: self.exporter.clone(),

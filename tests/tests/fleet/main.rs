@@ -7,6 +7,7 @@
 #[allow(dead_code, reason = "the tests of the journal use more of it")]
 mod server;
 
+mod dialects;
 mod faults;
 mod kit;
 

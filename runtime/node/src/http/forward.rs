@@ -26,6 +26,7 @@ use super::auth::{Holder, Inside};
 use super::body;
 use super::error::Problem;
 use super::vouch::{self, Key};
+use crate::config::Scope;
 
 /// The nodes that a request has passed, by what the store knows them by.
 const HOPS: HeaderName = HeaderName::from_static("sortie-hops");
@@ -96,6 +97,19 @@ impl Asked {
             holder: parts.extensions.get::<Holder>().cloned(),
             is_inside: parts.extensions.get::<Inside>().is_some(),
             hops: hops.split(',').filter(|hop| !hop.is_empty()).map(str::to_owned).collect(),
+        }
+    }
+
+    /// A dispatch that this node makes by itself, under that name.
+    fn by_itself(name: &str) -> Self {
+        let json = HeaderValue::from_static("application/json");
+        Self {
+            method: Method::POST,
+            target: "/v1/missions".to_owned(),
+            headers: [(header::CONTENT_TYPE, json)].into_iter().collect(),
+            holder: Some(Holder::new(name, &[Scope::Dispatch])),
+            is_inside: true,
+            hops: Vec::new(),
         }
     }
 
@@ -198,6 +212,11 @@ fn subject(parts: &Parts, params: &RawPathParams) -> Option<Subject> {
     }
 }
 
+/// The other node that has a mission; none, where this one has it, or nobody.
+pub(super) async fn holder_of_mission(app: &App, id: &str) -> Result<Option<Member>, Problem> {
+    if app.engine.has_fleet() { holder(app, Subject::Mission(id.to_owned())).await } else { Ok(None) }
+}
+
 /// The other node that has it.
 async fn holder(app: &App, subject: Subject) -> Result<Option<Member>, Problem> {
     let look = move |engine: &Engine| -> Result<Option<Member>, ReadError> {
@@ -212,14 +231,24 @@ async fn holder(app: &App, subject: Subject) -> Result<Option<Member>, Problem> 
 
 /// Sends a request on to another node.
 pub(super) async fn send(app: &App, asked: &Asked, member: &Member, sent: Bytes) -> Result<Response, Problem> {
-    let members = app.engine.members();
+    send_by(&app.peers, &app.engine, asked, member, sent).await
+}
+
+async fn send_by(
+    peers: &Peers,
+    engine: &Engine,
+    asked: &Asked,
+    member: &Member,
+    sent: Bytes,
+) -> Result<Response, Problem> {
+    let members = engine.members();
     let me = members.iter().find(|member| member.is_me).map_or("", |me| me.node.as_str());
     if !member.is_live() {
-        return Err(away(app, member));
+        return Err(away(engine, member));
     }
     if asked.hops.len() >= HOPS_MAX {
         // Whose it is changes in this moment.
-        return Err(away(app, member));
+        return Err(away(engine, member));
     }
     let Some(url) = member.card.url.as_deref() else {
         let detail = format!(
@@ -240,16 +269,16 @@ pub(super) async fn send(app: &App, asked: &Asked, member: &Member, sent: Bytes)
     headers.remove(vouch::HEADER);
     if let (true, Some(holder)) = (asked.is_inside, &asked.holder) {
         let words =
-            vouch::words(&member.card.key, asked.method.as_str(), &asked.target, holder, app.engine.ambient().wall());
+            vouch::words(&member.card.key, asked.method.as_str(), &asked.target, holder, engine.ambient().wall());
         headers.insert(vouch::HEADER, words.ok_or_else(|| unreachable("it does not say how it can be asked"))?);
     }
-    let client = app.peers.client().map_err(|why| unreachable(&why))?;
+    let client = peers.client().map_err(|why| unreachable(&why))?;
     let request = client.request(asked.method.clone(), address).headers(headers).body(sent).send();
     let request = tokio::time::timeout(HEAD, request);
     // One that falls silent while it thinks is not waited for: everything that is asked of it may be asked again.
     let answered = tokio::select! {
         answered = request => answered,
-        () = falls_silent(&app.engine, member) => return Err(away(app, member)),
+        () = falls_silent(engine, member) => return Err(away(engine, member)),
     };
     let answered = match answered {
         Ok(Ok(answered)) => answered,
@@ -260,7 +289,7 @@ pub(super) async fn send(app: &App, asked: &Asked, member: &Member, sent: Bytes)
         }
         Err(_) => return Err(unreachable("it does not answer")),
     };
-    app.engine.has_forwarded();
+    engine.has_forwarded();
     Ok(as_it_is(answered))
 }
 
@@ -286,6 +315,15 @@ pub(super) async fn line(app: &App, asked: &Asked, member: &Member, sent: Bytes)
         Err(problem) => problem.body(),
     };
     format!("{answer}\n")
+}
+
+/// A dispatch of what this node reads by itself, sent on to another node: the line that answers it. Nobody's token goes along: this node
+/// vouches for the name.
+pub(crate) async fn dispatch(peers: &Peers, engine: &Engine, name: &str, member: &Member, envelope: String) -> Value {
+    match send_by(peers, engine, &Asked::by_itself(name), member, envelope.into()).await {
+        Ok(answer) => told(answer).await,
+        Err(problem) => problem.body(),
+    }
 }
 
 /// What another node says to a dispatch, as a line says it.
@@ -316,12 +354,12 @@ fn as_it_is(answered: reqwest::Response) -> Response {
 }
 
 /// Who has it is gone, and nobody goes on with it yet.
-fn away(app: &App, member: &Member) -> Problem {
+fn away(engine: &Engine, member: &Member) -> Problem {
     let detail = format!(
         "the node `{}` has this and is away; another one goes on with what it had once its lease has run out",
         member.name
     );
-    let left = member.lease_left.max(app.engine.lease() / 3);
+    let left = member.lease_left.max(engine.lease() / 3);
     let seconds = u32::try_from(left.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX).max(1);
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "holder_away", detail)
         .with("node", member.name.as_str().into())

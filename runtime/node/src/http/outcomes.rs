@@ -154,6 +154,8 @@ const OLD_DISPATCHED: &[Done] = &[(200, "It is a mission, accepted and on disk."
 const OLD_CANCEL: &[&str] = &[
     "already_final",
     "dialect_unusable",
+    "holder_away",
+    "holder_unreachable",
     "invalid_cancel",
     "journal_failed",
     "overloaded",
