@@ -32,7 +32,9 @@ impl Engine {
         {
             return Err(DispatchError::Elsewhere(Box::new(member)));
         }
-        if self.draining() == Draining::No {
+        // Where nobody takes over what is here, what runs goes on here with all that belongs to it.
+        let goes_on_here = self.log.fleet().is_none() && envelope.parent().is_some();
+        if self.draining() == Draining::No || goes_on_here {
             return Ok(());
         }
         self.unless_elsewhere(envelope).await?;
