@@ -133,9 +133,14 @@ pub(super) async fn cancel(
     State(app): State<App>,
     Path(id): Path<String>,
     headers: HeaderMap,
+    asked: Asked,
     Body(body): Body,
-) -> Result<Json<OldCancelled>, Problem> {
+) -> Result<Response, Problem> {
     let (dialect, Caller { name }) = let_in(&app, &headers).await?;
+    // The other node judges the token, and whose mission it is, by itself.
+    if let Some(member) = forward::holder_of(&app, &id).await? {
+        return forward::send(&app, &asked, &member, body).await;
+    }
     let reason = missions::cancel_reason(&body)?;
     let no = app.mission(id.clone()).await?;
     // Whoever speaks this dialect has a hold on what came in it, and on nothing else.
@@ -147,7 +152,8 @@ pub(super) async fn cancel(
     let (by, why) = (name.clone(), reason.clone());
     app.to_the_end(move |engine| async move { engine.cancel(no, why, by).await }).await??;
     actions::put_down(&app, name, "cancel", Some(id.clone()), &json!({"reason": reason})).await;
-    Ok(Json(OldCancelled { status: "cancel_requested", mission_id: id, mission_status: Status::Cancelled }))
+    let cancelled = OldCancelled { status: "cancel_requested", mission_id: id, mission_status: Status::Cancelled };
+    Ok(Json(cancelled).into_response())
 }
 
 /// The dialect, and who speaks it.

@@ -212,6 +212,14 @@ fn subject(parts: &Parts, params: &RawPathParams) -> Option<Subject> {
     }
 }
 
+/// The other node that has the mission of that name, for what is not behind [`guard`].
+pub(super) async fn holder_of(app: &App, id: &str) -> Result<Option<Member>, Problem> {
+    if !app.engine.has_fleet() {
+        return Ok(None);
+    }
+    holder(app, Subject::Mission(id.to_owned())).await
+}
+
 /// The other node that has it.
 async fn holder(app: &App, subject: Subject) -> Result<Option<Member>, Problem> {
     let look = move |engine: &Engine| -> Result<Option<Member>, ReadError> {

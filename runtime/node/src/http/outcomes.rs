@@ -141,6 +141,8 @@ const fn both<const N: usize>(one: &[&'static str], other: &[&'static str]) -> [
 /// Codes of a dispatch in the older dialect.
 const OLD_SENT: &[&str] = &[
     "dialect_unusable",
+    "holder_away",
+    "holder_unreachable",
     "idempotency_conflict",
     "not_found",
     "not_json",
@@ -154,6 +156,8 @@ const OLD_DISPATCHED: &[Done] = &[(200, "It is a mission, accepted and on disk."
 const OLD_CANCEL: &[&str] = &[
     "already_final",
     "dialect_unusable",
+    "holder_away",
+    "holder_unreachable",
     "invalid_cancel",
     "journal_failed",
     "overloaded",
