@@ -234,7 +234,8 @@ impl Bridge {
         let mut connection = self.link.connect(BLOCK, &self.ambient).await?;
         make_group(&mut connection, stream, group).await?;
         self.is_well(desk);
-        let (mut reading, mut claimed) = (Reading::new(), None::<Duration>);
+        // What others left is taken between what it had and what is new, and something new is read before that is done again.
+        let (mut reading, mut claimed, mut may_claim) = (Reading::new(), None::<Duration>, true);
         loop {
             if !desk.is_open() {
                 self.ambient.sleep(LOOK).await;
@@ -242,8 +243,9 @@ impl Bridge {
                 continue;
             }
             let now = self.ambient.steady();
-            if claimed.is_none_or(|at| now.saturating_sub(at) >= self.claim_after.min(BACKOFF.1)) {
-                claimed = Some(now);
+            let is_time = claimed.is_none_or(|at| now.saturating_sub(at) >= self.claim_after.min(BACKOFF.1));
+            if is_time && may_claim && reading.after().is_none() {
+                (claimed, may_claim) = (Some(now), false);
                 let count = claim(&mut connection, of, self.claim_after).await?;
                 if count > 0 {
                     self.counters.claimed.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Relaxed);
@@ -257,7 +259,10 @@ impl Bridge {
             }
             let messages = match reading.after() {
                 Some(after) => read(&mut connection, of, COUNT, None, after).await?,
-                None => read(&mut connection, of, COUNT, Some(BLOCK), ">").await?,
+                None => {
+                    may_claim = true;
+                    read(&mut connection, of, COUNT, Some(BLOCK), ">").await?
+                }
             };
             let stopped = self.handle_all(&mut connection, desk, &mut reading, &messages).await?;
             let Some(why) = stopped else {

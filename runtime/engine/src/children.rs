@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -29,6 +30,9 @@ use super::{Engine, ReadError};
 
 /// Who cancels a child whose parent has ended.
 const PARENT: &str = "the mission that dispatched it";
+
+/// When a child is seen to again that no node takes now.
+const LATER: Duration = Duration::from_millis(500);
 
 /// Which missions wait for which.
 #[derive(Default)]
@@ -295,11 +299,31 @@ impl Engine {
                 Err(DispatchError::Overloaded) => self.ambient.sleep(ROOM).await,
                 // It is seen to once a node is there again.
                 Err(DispatchError::Stopping | DispatchError::Journal(_)) => return,
+                // It is of the moment, which nothing may depend on. Where the node is drained to its end, its parent goes on elsewhere.
+                Err(DispatchError::Draining | DispatchError::DiskLow) => {
+                    return self.see_to_child_later(parent.no, call);
+                }
+                Err(DispatchError::Elsewhere(member)) if !member.is_live() => {
+                    return self.see_to_child_later(parent.no, call);
+                }
                 Err(DispatchError::IdempotencyConflict { .. } | DispatchError::MissionIdConflict)
                     if self.find_child(parent, call).await.is_ok_and(|child| child.is_some()) => {}
                 Err(error) => return self.came_to_nothing(parent, call, refused(&error)).await,
             }
         }
+    }
+
+    /// Sees to a child that no node takes now a little later: nobody waits for that here, others' children least of all.
+    fn see_to_child_later(self: &Arc<Self>, parent: MissionNo, call: CallNo) {
+        let (engine, ambient) = (Arc::downgrade(self), Arc::clone(&self.ambient));
+        self.attend("child", async move {
+            ambient.sleep(LATER).await;
+            let Some(engine) = engine.upgrade().filter(|engine| !engine.is_stopping()) else { return };
+            // Whoever cannot be read is seen to elsewhere.
+            let Ok(live) = engine.bring(parent).await else { return };
+            engine.see_to_child(&live, call).await;
+            engine.lives.release(&live);
+        });
     }
 
     /// The child of that call, once its acceptance is on disk: a mission that has its name, and whose envelope says whose it is.

@@ -263,6 +263,11 @@ impl Engine {
         !is_felt || self.sure().await.is_ok()
     }
 
+    /// Whether it may be made in this moment.
+    pub(crate) fn is_sure_of(&self, is_felt: bool) -> bool {
+        !is_felt || self.log.fleet().is_none_or(|fleet| !fleet.certain_for().is_zero())
+    }
+
     /// Resolves once a call with an effect may be made: it is certain that nobody else has this node's missions.
     pub(crate) async fn sure(&self) -> Result<(), sortie_journal::WriteError> {
         match self.log.fleet() {

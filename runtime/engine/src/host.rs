@@ -231,13 +231,20 @@ impl RunHost {
             engine.settled(is_felt).await.map_err(|_| Stop::Over)?;
             let place = Arc::new(Place::new(engine.results.pass(order.guess()).await));
             context.ask = Asking::of(&engine, &live, run, call, &place);
-            // It may have waited: for the disk, for room, for a thread, for a laptop that slept. What has come meanwhile holds for
-            // it: the end of its window, which nobody may have seen to yet, a cancel, that its plugin wants it no more.
-            let in_time = engine.command_patiently(&live, || Command::Tick, Wait::No).await;
-            // What another node may do by now, because this one was silent for too long, is not done twice.
-            let is_ours = engine.sure_of(is_felt).await;
-            if in_time.is_err() || !is_ours || this.is_over() || !live.is_being_made(call) {
-                return Err(Stop::Over);
+            loop {
+                // What another node may do by now, because this one was silent for too long, is not done twice.
+                let is_ours = engine.sure_of(is_felt).await;
+                // It may have waited: for the disk, for room, for a thread, for a database that was away, for a laptop that slept. What has
+                // come meanwhile holds for it: the end of its window, which nobody may have seen to yet, a cancel, that its plugin wants it
+                // no more.
+                let in_time = engine.command_patiently(&live, || Command::Tick, Wait::No).await;
+                if in_time.is_err() || !is_ours || this.is_over() || !live.is_being_made(call) {
+                    return Err(Stop::Over);
+                }
+                // Both at one moment: what it was looked at with may have taken its time.
+                if engine.is_sure_of(is_felt) {
+                    break;
+                }
             }
             // What panics has failed; what it did until then is done, and its call is on record like any other.
             let making = AssertUnwindSafe(order.make(&engine, &context, live.no, set_aside)).catch_unwind().await;

@@ -249,6 +249,8 @@ impl Engine {
         let counter = match &dispatched {
             Ok(Dispatched { replayed: false, .. }) => &self.counters.accepted,
             Ok(_) => &self.counters.replayed,
+            // Whoever has it counts it.
+            Err(DispatchError::Elsewhere(_)) => return dispatched,
             Err(_) => &self.counters.refused,
         };
         counter.fetch_add(1, Relaxed);
@@ -287,9 +289,8 @@ impl Engine {
         loop {
             match self.ask(&envelope, dispatch, examination.as_ref(), origin)? {
                 Asking::New => {
-                    self.claim(&envelope, origin.may_place).await?;
-                    self.has_room()?;
-                    examination = Some(self.examine(&envelope, Vec::new()).await?);
+                    self.stays(&envelope, origin.may_place).await?;
+                    examination = Some(self.claimed(&envelope).await?);
                 }
                 Asking::Taken(live, reply, receipt) => {
                     self.pump();
@@ -306,6 +307,23 @@ impl Engine {
                 Asking::OnItsWay(receipt) => drop(receipt.await?),
             }
         }
+    }
+
+    /// Examines an envelope that is new here, and claims it once nothing stands against it: what is refused leaves no name that is taken,
+    /// and no VP that is at home here.
+    async fn claimed(self: &Arc<Self>, envelope: &Envelope) -> Result<Examination, DispatchError> {
+        let examination = match self.has_room() {
+            Ok(()) => self.examine(envelope, Vec::new()).await,
+            Err(error) => Err(error),
+        };
+        let is_taken = examination.as_ref().is_ok_and(|examination| examination.passed().is_ok());
+        if is_taken {
+            self.claim(envelope).await?;
+        } else {
+            // What this node has against it may not hold where it belongs.
+            self.unless_elsewhere(envelope).await?;
+        }
+        examination
     }
 
     /// Whether there is room for a mission beside those that there are.

@@ -20,6 +20,7 @@ use sortie_ambient::System;
 use sortie_callback::{Reply as Told, Request, SendError, StatusCode, Transport};
 use sortie_contract::plugin::{Brief, Verdict};
 use sortie_contract::{MissionNo, Record, Status};
+use sortie_engine::intake::DispatchError;
 use sortie_engine::{Engine, Guests};
 use sortie_journal::sim::{Crash, SimDisk};
 use sortie_mission::Mission;
@@ -68,6 +69,9 @@ async fn result(host: &dyn Host, call: Call) -> Result<Value, Stop> {
 
 /// Dispatches what its objective says, with commas between, and waits for all of it.
 async fn parent(brief: Brief, host: Arc<dyn Host>, seen: Arc<Seen>) -> Result<Ending, Stop> {
+    while brief.mission_id.starts_with("late") && !seen.goes_on.load(Relaxed) {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     let mut calls = Vec::new();
     for objective in brief.objective.strip_prefix("parent:").unwrap().split(',') {
         match host.dispatch(order(objective).to_string()).await? {
@@ -233,6 +237,23 @@ async fn what_the_node_does_not_take_is_an_error_of_the_dispatch() {
     assert_eq!(told["refused"], "invalid-arguments");
     assert!(told["says"].as_str().unwrap().contains("/objective"), "{told}");
     assert_eq!(all(&engine).len(), 3, "nothing was dispatched");
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_drained_and_hands_nothing_over_takes_children_of_what_runs() {
+    let (disk, folder, seen) = (SimDisk::default(), tempfile::tempdir().unwrap(), Arc::<Seen>::default());
+    let engine = start(&disk, folder.path(), &seen);
+    engine.dispatch(bare("late", "parent:work")).await.unwrap();
+    until("it runs", || status(&engine, "late") == Some(Status::Running)).await;
+    engine.drain();
+    let refused = engine.dispatch(bare("m", "work")).await;
+    assert!(matches!(refused, Err(DispatchError::Draining)), "{refused:?}");
+    seen.goes_on.store(true, Relaxed);
+    until("its child waits", || status(&engine, "late.1") == Some(Status::Queued)).await;
+    assert!(engine.undrain());
+    until("it is done", || status(&engine, "late") == Some(Status::Completed)).await;
+    assert_eq!(seen.told.lock()[0]["status"], "completed");
     engine.stop().await;
 }
 

@@ -227,6 +227,22 @@ async fn what_is_anothers_is_told_to_whoever_asks_and_goes_on_where_it_left_off(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dispatch_that_is_refused_leaves_its_vp_at_home_nowhere() {
+    let (store, wire) = (MemoryFleet::new(LEASE), Arc::new(Receiver::default()));
+    let a = node(&store, "a", calling(&allowed()), &wire);
+    let text = meant("m-1", "b", "nothing");
+    let nobody = a.engine.dispatch(text.clone()).await;
+    assert!(matches!(nobody, Err(DispatchError::WrongInstance { .. })), "{nobody:?}");
+    // Now there is one of that name, and all of it is its own.
+    let b = node(&store, "b", calling(&allowed()), &wire);
+    let taken = b.engine.dispatch(text).await.unwrap();
+    assert!(!taken.replayed);
+    until("it ended there", || b.status("m-1") == Some(Status::Completed)).await;
+    a.engine.stop().await;
+    b.engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "not seen to pass yet since the log in memory can be written from asynchronous code: run it, and take this off"]
 async fn a_node_that_is_not_certain_makes_no_call_until_it_is() {
     let (store, wire) = (MemoryFleet::new(LEASE), Arc::new(Receiver::default()));

@@ -190,7 +190,14 @@ pub trait Fleet: Debug + Send + Sync {
     /// wait for a database that is away: that is [`WriteError::Overloaded`].
     fn claim(&self, keys: OwnedKeys) -> BoxFuture<'_, Result<Owner, WriteError>>;
 
-    /// The same of a schedule, before it is made: all nodes of a store have one set of names.
+    /// Who else has one of these names, or the VP, as [`Fleet::claim`] would tell it. Nothing is claimed. Nobody, and this node itself, are
+    /// `None`. Blocks.
+    ///
+    /// # Errors
+    /// As [`Fleet::holder`].
+    fn other(&self, keys: &OwnedKeys) -> Result<Option<Peer>, ReadError>;
+
+    /// The same as a claim of a schedule, before it is made: all nodes of a store have one set of names.
     fn claim_schedule(&self, id: String) -> BoxFuture<'_, Result<Owner, WriteError>>;
 
     /// Who has the mission of that name. Nobody, and this node itself, are `None`. Blocks.

@@ -256,6 +256,11 @@ async fn missions_go_to_a_node_of_the_group_that_can() {
     }
     let nobody = a.dispatch(&with(writing("m-9"), "/target_instance_id", json!("group:writers"))).await;
     nobody.expect_problem(421, "wrong_instance");
+    // What was refused is at home nowhere: it goes to whoever is meant the next time.
+    a.accept(&with(writing("m-9"), "/target_instance_id", json!("b"))).await;
+    b.until_final("m-9").await;
+    let listed = b.get("/v1/missions?vp_id=vp.m-9").await.expect_status(200).json;
+    assert_eq!(listed["items"][0]["mission_id"], "m-9", "{listed:#}");
     // An edit that is told to whoever is asked and belongs to another.
     let changed = with(
         automation(

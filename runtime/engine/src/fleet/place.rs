@@ -5,45 +5,67 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sortie_contract::InstanceId;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::plugin::PluginRef;
-use sortie_journal::{Admitted, Decision, Fleet, Keys, Owner};
+use sortie_journal::{Admitted, Decision, Keys, OwnedKeys, Owner};
 use sortie_mission::NodeRules;
 use sortie_mission::placement::{Candidate, Target, place};
 
 use super::{Draining, Member};
-use crate::Engine;
 use crate::intake::DispatchError;
+use crate::{Engine, ReadError};
 
 impl Engine {
-    /// Sees that an envelope is this node's to decide about. Whoever asks knows that no mission of its name or key is here.
+    /// Sees that an envelope need not go to another node. Whoever asks knows that no mission of its name or key is here. Nothing is claimed:
+    /// that is [`Engine::claim`]'s, once this node has nothing against the envelope.
     ///
     /// # Errors
-    /// [`DispatchError::Elsewhere`] where it is another's, [`DispatchError::Draining`] where it would be the first of its VP here and
-    /// this node takes none.
-    pub(crate) async fn claim(&self, envelope: &Envelope, may_place: bool) -> Result<(), DispatchError> {
-        let Some(fleet) = self.log.fleet() else {
-            return if self.draining() == Draining::No { Ok(()) } else { Err(DispatchError::Draining) };
-        };
-        let is_home = self.is_home(envelope)?;
-        if may_place
-            && !is_home
+    /// [`DispatchError::Elsewhere`] where it is another's, [`DispatchError::Draining`] where this node is being drained.
+    pub(crate) async fn stays(self: &Arc<Self>, envelope: &Envelope, may_place: bool) -> Result<(), DispatchError> {
+        if self.log.fleet().is_some()
+            && may_place
+            && !self.is_home(envelope)?
             && let Some(member) = self.placed(envelope)
         {
             return Err(DispatchError::Elsewhere(Box::new(member)));
         }
-        if self.draining() != Draining::No {
-            return Err(DispatchError::Draining);
+        // Where nobody takes over what is here, what runs goes on here with all that belongs to it.
+        let goes_on_here = self.log.fleet().is_none() && envelope.parent().is_some();
+        if self.draining() == Draining::No || goes_on_here {
+            return Ok(());
         }
-        self.claimed(fleet, envelope).await
+        self.unless_elsewhere(envelope).await?;
+        Err(DispatchError::Draining)
     }
 
-    async fn claimed(&self, fleet: &dyn Fleet, envelope: &Envelope) -> Result<(), DispatchError> {
+    /// Has an envelope that this node would take be its to decide about, and its VP be at home here.
+    ///
+    /// # Errors
+    /// [`DispatchError::Elsewhere`] where it is another's.
+    pub(crate) async fn claim(&self, envelope: &Envelope) -> Result<(), DispatchError> {
+        let Some(fleet) = self.log.fleet() else { return Ok(()) };
         match fleet.claim(keys(envelope).into()).await? {
             Owner::Mine => Ok(()),
             Owner::Elsewhere(peer) => Err(DispatchError::Elsewhere(Box::new(Member::of(peer)))),
+        }
+    }
+
+    /// Sees that an envelope that this node does not take is not another's, which may. Nothing is claimed: what is refused leaves nothing.
+    ///
+    /// # Errors
+    /// [`DispatchError::Elsewhere`] where it is another's.
+    pub(crate) async fn unless_elsewhere(self: &Arc<Self>, envelope: &Envelope) -> Result<(), DispatchError> {
+        if self.log.fleet().is_none() {
+            return Ok(());
+        }
+        let (engine, keys) = (Arc::clone(self), OwnedKeys::from(keys(envelope)));
+        let look = move || engine.log.fleet().map_or(Ok(None), |fleet| fleet.other(&keys));
+        match self.ambient.unblock(look).await.map_err(ReadError::Task)?.map_err(ReadError::from)? {
+            Some(peer) => Err(DispatchError::Elsewhere(Box::new(Member::of(peer)))),
+            None => Ok(()),
         }
     }
 

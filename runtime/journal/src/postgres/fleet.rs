@@ -118,6 +118,18 @@ impl Fleet for PostgresLog {
         })
     }
 
+    fn other(&self, keys: &OwnedKeys) -> Result<Option<Peer>, ReadError> {
+        let twin = claims::twin(&keys.source, &keys.idempotency_key);
+        let names = [twin, claims::id(&keys.mission_id), claims::home(&keys.vp)];
+        let rows = self.rows(claims::OWNERS, vec![Box::new(names.to_vec())])?;
+        // Those whose owner is told first come first.
+        let other = |name: &Vec<u8>| {
+            let row = rows.iter().find(|row| row.get::<_, Vec<u8>>(8) == *name)?;
+            Some(claims::peer(row, self.holding.mine)).filter(|peer| !peer.is_me)
+        };
+        Ok(names.iter().find_map(other))
+    }
+
     fn claim_schedule(&self, id: String) -> BoxFuture<'_, Result<Owner, WriteError>> {
         Box::pin(async move { self.claimed(vec![claims::schedule(&id)]).await })
     }

@@ -181,6 +181,17 @@ fn whoever_claims_first_decides_and_a_claim_is_whole_or_not_at_all(kit: &dyn Kit
     assert_eq!(fleet(&*c).holder(&plain(1).names().0).unwrap().map(|peer| peer.share), Some(ShareNo(0)));
     assert_eq!(fleet(&*c).holder(&plain(5).names().0).unwrap(), None, "it is this node's");
     assert_eq!(fleet(&*c).holder(&plain(77).names().0).unwrap(), None, "it is nobody's");
+    // Whoever only looks takes nothing.
+    let other = |log: &dyn Log, dispatch| fleet(log).other(&keys(dispatch)).unwrap().map(|peer| peer.share);
+    for (log, dispatch, expected) in [
+        (&*b, of_vp(1, 7), Some(ShareNo(0))),
+        (&*b, of_vp(77, 1), Some(ShareNo(0))),
+        (&*a, of_vp(1, 1), None),
+        (&*b, of_vp(77, 77), None),
+    ] {
+        assert_eq!(other(log, dispatch), expected, "{dispatch:?}");
+    }
+    assert_eq!(claim(&*a, of_vp(77, 77)), None, "it was nobody's still");
 }
 
 fn a_name_goes_with_its_mission_and_a_home_stays(kit: &dyn Kit) {

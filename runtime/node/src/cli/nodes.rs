@@ -15,6 +15,9 @@ use super::{Exit, Failure};
 /// How often it is looked whether a node is drained.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// How many looks in a row may fail of a node that is there: half a minute.
+const FAILURES_MAX: u32 = 150;
+
 /// How to drain a node.
 #[derive(Debug, Args)]
 pub(super) struct DrainArgs {
@@ -78,25 +81,16 @@ pub(super) async fn drain(args: DrainArgs, client: &Client, as_json: bool) -> Re
     let mut drained = client.json(client.request(Method::POST, &["v1", "node", step]), "draining").await?;
     let hands_over = drained["hands_over"] == true;
     if args.wait && hands_over {
-        drained = Progress::during("the node is drained".to_owned(), async {
-            let mut last = drained;
-            // Once it is over the node stops, and whoever asks is asked in vain.
-            while last["draining"] != "over" {
-                tokio::time::sleep(LOOK).await;
-                match client.json(client.request(Method::POST, &["v1", "node", step]), "draining").await {
-                    Ok(now) => last = now,
-                    Err(_) => last["draining"] = "over".into(),
-                }
-            }
-            last
-        })
-        .await;
+        drained = Progress::during("the node is drained".to_owned(), until_over(client, drained)).await?;
     }
+    // Whoever waits goes on to what must not be done to a node that takes missions.
+    let exit = if args.wait && drained["draining"] == "no" { Exit::Undone } else { Exit::Completed };
     if as_json {
         text::json(&drained)?;
-        return Ok(Exit::Completed);
+        return Ok(exit);
     }
     let says = match drained["draining"].as_str() {
+        Some("no") if args.wait => "not drained: that was taken back, and it takes missions",
         Some("no") => "it takes missions",
         Some("over") => "drained: other nodes go on with what it had, and it stops",
         _ if hands_over => {
@@ -108,5 +102,54 @@ pub(super) async fn drain(args: DrainArgs, client: &Client, as_json: bool) -> Re
         }
     };
     writeln!(std::io::stdout(), "{says}")?;
-    Ok(Exit::Completed)
+    Ok(exit)
+}
+
+/// Looks, and changes nothing, until a node is drained or that is taken back: what draining it has come to.
+async fn until_over(client: &Client, mut last: Value) -> Result<Value, Failure> {
+    let mut failures = 0;
+    while last["draining"] == "going" {
+        tokio::time::sleep(LOOK).await;
+        let error = match client.page(&["v1", "nodes"], &[]).await {
+            Ok(page) => {
+                failures = 0;
+                last["draining"] = standing(&page).into();
+                continue;
+            }
+            Err(error) => error,
+        };
+        // Once it is over the node stops, and nobody listens there. All else tells nothing of it: neither does what stands before it.
+        if client.is_silent().await {
+            last["draining"] = "over".into();
+        } else if failures >= FAILURES_MAX {
+            return Err(error);
+        } else {
+            failures += 1;
+        }
+    }
+    Ok(last)
+}
+
+/// How far the node is drained that answers with these nodes.
+fn standing(page: &Value) -> &'static str {
+    let here = items(page).find(|node| node["is_this"] == true);
+    let takes = here.is_some_and(|node| node["state"] == "serving" || node["state"] == "paused");
+    if takes { "no" } else { "going" }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_node_that_takes_missions_is_not_drained_any_more() {
+        for (state, expected) in [("draining", "going"), ("gone", "going"), ("serving", "no"), ("paused", "no")] {
+            let other = json!({"instance_id": "b", "is_this": false, "state": "serving"});
+            let page = json!({"items": [other, {"instance_id": "a", "is_this": true, "state": state}]});
+            assert_eq!(standing(&page), expected, "{state}");
+        }
+        assert_eq!(standing(&json!({"items": []})), "going");
+    }
 }

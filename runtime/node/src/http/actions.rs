@@ -104,7 +104,8 @@ pub(crate) enum Via {
 
 impl Via {
     fn of(request: &Request) -> Self {
-        if request.extensions().get::<Inside>().is_some() {
+        // What the node asks of itself has no agent; what another node vouches for has that of whoever asked there.
+        if request.extensions().get::<Inside>().is_some() && !request.headers().contains_key(header::USER_AGENT) {
             return Self::Dashboard;
         }
         if let Some(via) = request.extensions().get::<Self>() {

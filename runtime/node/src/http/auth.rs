@@ -38,12 +38,24 @@ pub(crate) struct Holder {
     /// Of the token itself: another one of the same name is somebody else's. None where the node itself lets somebody do something.
     token: Option<Digest>,
     scopes: Arc<[Scope]>,
+    /// Whether it is a node's own token: no other node knows it, and nobody takes it away while the node runs.
+    is_own: bool,
 }
 
 impl Holder {
     /// One that holds no token: what a node itself lets somebody do.
     pub(crate) fn new(name: &str, scopes: &[Scope]) -> Self {
-        Self { name: name.into(), token: None, scopes: scopes.into() }
+        Self { name: name.into(), token: None, scopes: scopes.into(), is_own: false }
+    }
+
+    /// The same, of one that holds the own token of another node, which says so.
+    pub(crate) fn of_another_node(name: &str, scopes: &[Scope]) -> Self {
+        Self { is_own: true, ..Self::new(name, scopes) }
+    }
+
+    /// Whether it holds a node's own token.
+    pub(crate) fn is_own(&self) -> bool {
+        self.is_own
     }
 
     /// What it may do.
@@ -66,13 +78,16 @@ impl Holder {
 impl Tokens {
     /// The node's own token and those of the configuration: name, token, scopes.
     pub(crate) fn new(own: &str, further: impl IntoIterator<Item = (String, String, Vec<Scope>)>) -> Self {
-        let own = (ADMIN.to_owned(), own.to_owned(), vec![Scope::Admin]);
-        // The last of two that are the same holds: nobody takes the node's own away.
-        let tokens = further.into_iter().chain(std::iter::once(own)).map(|(name, token, scopes)| {
+        let tokens = further.into_iter().map(|(name, token, scopes)| {
             let token = Digest::of(token.trim().as_bytes());
-            (token, Holder { name: name.into(), token: Some(token), scopes: scopes.into() })
+            (token, Holder { name: name.into(), token: Some(token), scopes: scopes.into(), is_own: false })
         });
-        Self(Arc::new(RwLock::new(tokens.collect())))
+        let mut tokens: FxHashMap<Digest, Holder> = tokens.collect();
+        // The last of two that are the same holds: nobody takes the node's own away.
+        let own = Digest::of(own.trim().as_bytes());
+        let scopes = vec![Scope::Admin].into();
+        tokens.insert(own, Holder { name: ADMIN.into(), token: Some(own), scopes, is_own: true });
+        Self(Arc::new(RwLock::new(tokens)))
     }
 
     /// From here on these hold, and no others.
@@ -114,7 +129,7 @@ pub(crate) struct Standing {
 impl Standing {
     /// Whether their token holds, for the same.
     pub(crate) fn holds(&self) -> bool {
-        self.tokens.has(&self.holder)
+        self.holder.is_own || self.tokens.has(&self.holder)
     }
 }
 
@@ -208,11 +223,14 @@ mod tests {
     fn nobody_takes_the_nodes_own_token_away() {
         let tokens = Tokens::new("own", [("reader".to_owned(), "own".to_owned(), vec![Scope::Read])]);
         assert!(tokens.of("own").is_some_and(|holder| &*holder.name == ADMIN && holder.may(Scope::Operate)));
+        assert!(tokens.of("own").is_some_and(|holder| holder.is_own()));
+        let tokens = Tokens::new("own", [("admin".to_owned(), "other".to_owned(), vec![Scope::Admin])]);
+        assert!(tokens.of("other").is_some_and(|holder| !holder.is_own()), "its name says nothing");
     }
 
     #[test]
     fn admin_implies_all_and_nothing_else_does() {
-        let holder = |scopes: &[Scope]| Holder { name: "x".into(), token: None, scopes: scopes.into() };
+        let holder = |scopes: &[Scope]| Holder::new("x", scopes);
         for scope in [Scope::Dispatch, Scope::Read, Scope::Operate, Scope::Admin] {
             assert!(holder(&[Scope::Admin]).may(scope));
             assert!(holder(&[scope]).may(scope));

@@ -2,8 +2,8 @@
 //!
 //! Whoever asks need not know which node has a mission. What goes along: method, path, parameters, body and headers, the token of
 //! whoever asks among them, which the other node judges by its own configuration. What this node asks of itself in somebody's name (pages,
-//! their forms) has no token to show: there it vouches for them ([`super::vouch`]). A mark says which nodes a request has passed, so
-//! that nothing goes round.
+//! their forms) has no token to show, and its own token is known to itself alone: there it vouches for them ([`super::vouch`]). A mark
+//! says which nodes a request has passed, so that nothing goes round.
 //!
 //! Owned here: which requests are sent on, and how. Never here: whose a mission is (the log), and which node gets a new one (the core).
 
@@ -267,10 +267,12 @@ async fn send_by(
     let hops: Vec<&str> = asked.hops.iter().map(String::as_str).chain([me]).collect();
     headers.insert(HOPS, HeaderValue::try_from(hops.join(",")).map_err(|_| unreachable("it has no name"))?);
     headers.remove(vouch::HEADER);
-    if let (true, Some(holder)) = (asked.is_inside, &asked.holder) {
+    // This node's own token says nothing to another.
+    if let Some(holder) = asked.holder.as_ref().filter(|holder| asked.is_inside || holder.is_own()) {
         let words =
             vouch::words(&member.card.key, asked.method.as_str(), &asked.target, holder, engine.ambient().wall());
         headers.insert(vouch::HEADER, words.ok_or_else(|| unreachable("it does not say how it can be asked"))?);
+        headers.remove(header::AUTHORIZATION);
     }
     let client = peers.client().map_err(|why| unreachable(&why))?;
     let request = client.request(asked.method.clone(), address).headers(headers).body(sent).send();

@@ -32,7 +32,7 @@ pub(super) struct NodesView {
 enum MemberState {
     /// It takes missions.
     Serving,
-    /// It takes them, and starts none.
+    /// It takes what names it or whose VP it has, and starts none; what may go elsewhere does.
     Paused,
     /// It takes none: it is being drained.
     Draining,
@@ -109,23 +109,32 @@ impl From<&Member> for MemberView {
 /// `GET /v1/nodes`
 pub(super) async fn list(State(app): State<App>, _: NoParameters) -> Json<NodesView> {
     let members = app.engine.members();
-    let items = if members.is_empty() { vec![alone(&app)] } else { members.iter().map(MemberView::from).collect() };
+    let view = |member: &Member| match MemberView::from(member) {
+        // Of itself it knows more than the store has been told.
+        view if member.is_me && member.is_live() => MemberView { state: state(&app), ..view },
+        view => view,
+    };
+    let items = if members.is_empty() { vec![alone(&app)] } else { members.iter().map(view).collect() };
     Json(NodesView { items, next_cursor: None })
+}
+
+/// How the node itself is.
+fn state(app: &App) -> MemberState {
+    match app.engine.draining() {
+        Draining::No if app.engine.turns().paused => MemberState::Paused,
+        Draining::No => MemberState::Serving,
+        Draining::Going | Draining::Over => MemberState::Draining,
+    }
 }
 
 /// A node that has its store for itself.
 fn alone(app: &App) -> MemberView {
-    let (engine, turns) = (&app.engine, app.engine.turns());
-    let state = match engine.draining() {
-        Draining::No if turns.paused => MemberState::Paused,
-        Draining::No => MemberState::Serving,
-        Draining::Going | Draining::Over => MemberState::Draining,
-    };
+    let engine = &app.engine;
     MemberView {
         instance_id: engine.rules().instance_id.to_string(),
         node: String::new(),
         is_this: true,
-        state,
+        state: state(app),
         url: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         since: None,

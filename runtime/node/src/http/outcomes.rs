@@ -141,6 +141,8 @@ const fn both<const N: usize>(one: &[&'static str], other: &[&'static str]) -> [
 /// Codes of a dispatch in the older dialect.
 const OLD_SENT: &[&str] = &[
     "dialect_unusable",
+    "holder_away",
+    "holder_unreachable",
     "idempotency_conflict",
     "not_found",
     "not_json",

@@ -53,12 +53,15 @@ struct Words {
     at: i64,
     name: String,
     scopes: Vec<String>,
+    /// Whether they hold the own token of the node that says this.
+    #[serde(default)]
+    is_own: bool,
 }
 
 /// That `holder` asks this of the node that has this key; nothing, where it has none.
 pub(super) fn words(key: &str, method: &str, target: &str, holder: &Holder, now: Timestamp) -> Option<HeaderValue> {
     let scopes = holder.scopes().iter().map(|scope| scope.as_str().to_owned()).collect();
-    let words = Words { at: now.as_second(), name: holder.name.to_string(), scopes };
+    let words = Words { at: now.as_second(), name: holder.name.to_string(), scopes, is_own: holder.is_own() };
     let words = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&words).expect("plain data"));
     let seal = URL_SAFE_NO_PAD.encode(sealed(key, method, target, &words)?.finalize().into_bytes());
     HeaderValue::try_from(format!("{words}.{seal}")).ok()
@@ -74,7 +77,8 @@ fn heard(key: &str, method: &str, target: &str, said: &str, now: Timestamp) -> O
     }
     // Scopes that are not known here open nothing here.
     let scopes: Vec<Scope> = words.scopes.iter().filter_map(|scope| Scope::named(scope)).collect();
-    Some(Holder::new(&words.name, &scopes))
+    let holder = if words.is_own { Holder::of_another_node } else { Holder::new };
+    Some(holder(&words.name, &scopes))
 }
 
 fn sealed(key: &str, method: &str, target: &str, words: &str) -> Option<Hmac<Sha256>> {
@@ -119,6 +123,9 @@ mod tests {
         let heard = |key: &Key, method, target, said: &str, now| heard(&key.0, method, target, said, now);
         let found = heard(&key, "GET", "/v1/missions/m?at=1", said, later(5)).expect("it holds");
         assert!(&*found.name == "ann" && found.may(Scope::Read) && !found.may(Scope::Operate));
+        let own = words(&key.0, "GET", "/", &Holder::of_another_node("admin", &[Scope::Admin]), at).expect("words");
+        let own = heard(&key, "GET", "/", own.to_str().expect("text"), at).expect("it holds");
+        assert!(own.is_own() && own.may(Scope::Admin) && !found.is_own());
         for (label, found) in [
             ("another node", heard(&other, "GET", "/v1/missions/m?at=1", said, at)),
             ("another method", heard(&key, "POST", "/v1/missions/m?at=1", said, at)),

@@ -283,6 +283,10 @@ impl Fleet for MemoryLog {
         })
     }
 
+    fn other(&self, keys: &OwnedKeys) -> Result<Option<Peer>, ReadError> {
+        Ok(names(keys.keys()).iter().find_map(|name| self.held_elsewhere(name)))
+    }
+
     fn claim_schedule(&self, id: String) -> BoxFuture<'_, Result<Owner, WriteError>> {
         Box::pin(async move { self.claims(&[schedule(&id)], false) })
     }
