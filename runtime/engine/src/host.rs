@@ -231,7 +231,8 @@ impl RunHost {
             engine.settled(is_felt).await.map_err(|_| Stop::Over)?;
             let place = Arc::new(Place::new(engine.results.pass(order.guess()).await));
             context.ask = Asking::of(&engine, &live, run, call, &place);
-            // It may have waited: for the disk, for room, for a thread, for a laptop that slept. What has come meanwhile holds for
+            let Some(filled) = order.filled(&engine, &live, run).await else { return Err(Stop::Over) };
+            // It may have waited: for the disk, for a store, for room, for a thread, for a laptop that slept. What has come meanwhile holds for
             // it: the end of its window, which nobody may have seen to yet, a cancel, that its plugin wants it no more.
             let in_time = engine.command_patiently(&live, || Command::Tick, Wait::No).await;
             // What another node may do by now, because this one was silent for too long, is not done twice.
@@ -240,7 +241,7 @@ impl RunHost {
                 return Err(Stop::Over);
             }
             // What panics has failed; what it did until then is done, and its call is on record like any other.
-            let making = AssertUnwindSafe(order.make(&engine, &context, live.no, set_aside)).catch_unwind().await;
+            let making = AssertUnwindSafe(order.make(&engine, &context, filled, set_aside)).catch_unwind().await;
             let broken = |_| Came::Done(Err(CallError::Failed("the call broke off".to_owned())), None);
             let (outcome, spent) = match making.unwrap_or_else(broken) {
                 Came::Done(outcome, spent) => (outcome, spent),
