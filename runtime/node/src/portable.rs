@@ -17,8 +17,8 @@ use sortie_contract::{SessionId, VpId};
 use sortie_engine::{CarryError, Fetched, FolderWorkspaces, SharedRoom, Workspaces};
 use sortie_objects::{CHUNK_BYTES, Draft, Fault, Line, SnapshotError, Snapshots};
 use sortie_tools::{
-    Carried, CarriedKind, CarryError as Uncarried, FileState, NodeRoom as _, Remade, Workspace, WorkspaceBounds,
-    state_now,
+    Carried, CarriedKind, CarryError as Uncarried, FileRead, FileState, NodeRoom as _, Remade, Workspace,
+    WorkspaceBounds, state_now,
 };
 
 use crate::shared::Shared;
@@ -259,13 +259,16 @@ impl Portable {
         draft: &mut Draft<'_>,
     ) -> Result<Option<(Vec<Digest>, u64, Option<FileState>)>, SnapshotError> {
         let (mut chunks, mut bytes) = (Vec::new(), 0);
-        let state = workspace.pieces(path, CHUNK_BYTES, |piece| {
+        let read = workspace.pieces(path, CHUNK_BYTES, |piece| {
             bytes += piece.len() as u64;
             chunks.push(self.shared.wait(draft.put(piece))?);
             Ok::<_, SnapshotError>(())
         })?;
-        let is_there = state.is_some() || bytes > 0;
-        Ok(is_there.then_some((chunks, bytes, state)))
+        Ok(match read {
+            FileRead::Gone => None,
+            FileRead::Changing => Some((chunks, bytes, None)),
+            FileRead::Whole(state) => Some((chunks, bytes, Some(state))),
+        })
     }
 }
 
