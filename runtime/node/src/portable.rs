@@ -240,6 +240,10 @@ impl Portable {
         }
         *states = fresh;
         if last.as_ref() == Some(&files) && !draft.is_anew() {
+            // The one that could not be written when the snapshot was.
+            if self.note(place) != Some(tip) {
+                self.write_note(place, tip)?;
+            }
             return Ok(());
         }
         let told = serde_json::to_value(&files).map_err(io::Error::from)?;
@@ -319,7 +323,12 @@ impl Workspaces for Portable {
                 self.write(&place, &mut known).map_err(of)?;
                 return Ok(Fetched::Here);
             }
-            if !self.is_here(&place, &line) {
+            if line.is_own() && place.exists() {
+                // Written from this folder, also where the answer was lost, or the note of it could not be written.
+                if self.note(&place) != Some(line.tip()) {
+                    self.write_note(&place, line.tip()).map_err(|error| of(error.into()))?;
+                }
+            } else if !self.is_here(&place, &line) {
                 known.states.clear();
                 match self.take_over(&place, &mut line) {
                     Ok(()) => {
