@@ -236,6 +236,29 @@ fn an_integer_beyond_64_bits_that_is_none_of_inputs_is_a_mistake() {
 }
 
 #[test]
+fn child_of_is_the_nodes_own_and_holds_whole_or_makes_what_was_accepted_unreadable() {
+    let whole = json!({
+        "mission_id": "above", "root": "above", "call": 3, "depth": 1, "tools": ["Read"], "llm_calls": 2, "micro_usd": 5
+    });
+    check(&with("/child_of", whole.clone()), &[("/child_of", "reserved")]);
+    let accepted = |child_of: &Value| {
+        let read = sortie_contract::Envelope::parse_accepted(&with("/child_of", child_of.clone()).to_string());
+        read.map(|parsed| parsed.envelope.child_of.map(|child_of| child_of.depth))
+    };
+    assert_eq!(accepted(&whole).expect("read"), Some(1));
+    let (mut more, mut less) = (whole.clone(), whole);
+    more["of_a_later_version"] = json!(true);
+    less.as_object_mut().expect("an object").remove("depth");
+    for unknown in [more, less] {
+        let rejected = accepted(&unknown).expect_err("a child without bounds");
+        assert!(rejected.mistakes[0].detail.contains("another version"), "{unknown}: {:?}", rejected.mistakes);
+    }
+    for older in [json!("above"), json!(["above"]), json!({"note": "above"}), json!(7)] {
+        assert_eq!(accepted(&older).expect("an older version took it"), None, "{older}");
+    }
+}
+
+#[test]
 fn budget_above_what_can_be_counted_is_the_most_that_can() {
     let budget =
         taken(&with("/budget", json!({ "max_runtime_minutes": 1e300, "max_llm_calls": 1e30, "max_cost_usd": 1e300 })));

@@ -163,11 +163,8 @@ fn each_mistake_is_told_at_its_place_in_the_old_body_all_of_them_at_once() {
         ("/payload/context/trace_id", json!("\u{7}"), "/payload/context/trace_id invalid_character"),
     ] {
         let mut body = good.clone();
-        if let Some(place) = body.pointer_mut(pointer) {
-            *place = value;
-        } else {
-            body[pointer.trim_start_matches('/')] = value;
-        }
+        let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+        body.pointer_mut(parent).expect("it is there")[key] = value;
         assert_eq!(places(job(&body)), [told], "{body}");
     }
     for text in ["", "{", "{\"a\":1,\"a\":2}", "12345678901234567890123"] {

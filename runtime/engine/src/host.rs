@@ -231,6 +231,7 @@ impl RunHost {
             engine.settled(is_felt).await.map_err(|_| Stop::Over)?;
             let place = Arc::new(Place::new(engine.results.pass(order.guess()).await));
             context.ask = Asking::of(&engine, &live, run, call, &place);
+            let Some(filled) = order.filled(&engine, &live, run).await else { return Err(Stop::Over) };
             loop {
                 // What another node may do by now, because this one was silent for too long, is not done twice.
                 let is_ours = engine.sure_of(is_felt).await;
@@ -247,7 +248,7 @@ impl RunHost {
                 }
             }
             // What panics has failed; what it did until then is done, and its call is on record like any other.
-            let making = AssertUnwindSafe(order.make(&engine, &context, live.no, set_aside)).catch_unwind().await;
+            let making = AssertUnwindSafe(order.make(&engine, &context, filled, set_aside)).catch_unwind().await;
             let broken = |_| Came::Done(Err(CallError::Failed("the call broke off".to_owned())), None);
             let (outcome, spent) = match making.unwrap_or_else(broken) {
                 Came::Done(outcome, spent) => (outcome, spent),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use sortie_contract::artifact::Artifact;
 use sortie_contract::digest::Digest;
+use sortie_contract::id::RunNo;
 use sortie_contract::plugin::ModelInfo;
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, ToolName};
 use sortie_contract::{MissionNo, Spend, Timestamp, limit};
@@ -18,6 +19,7 @@ use sortie_tools::CallContext;
 
 use super::Engine;
 use super::live::Live;
+use super::shared_store::ArtifactError;
 
 /// What a plugin asks of a model.
 pub(crate) struct ModelOrder {
@@ -40,6 +42,17 @@ struct Shown {
 /// Most bytes of artifacts that one request shows: in base64 they are as many as a plugin could send itself.
 const SHOWN_BYTES_MAX: u64 = limit::CALL_BYTES_MAX as u64 / 4 * 3;
 
+/// A request with the bytes of what it shows; none, where it shows nothing and is made as it is. Else why it cannot be made.
+pub(crate) type Filled = Result<Option<String>, CallError>;
+
+/// Why a request cannot show an artifact.
+enum Unshown {
+    /// The store that has it is away.
+    Away(ArtifactError),
+    /// For good.
+    Why(String),
+}
+
 /// What came of a call.
 pub(crate) enum Came {
     /// Its result, and what it did cost, as far as is known.
@@ -56,34 +69,31 @@ impl ModelOrder {
         Self { request, tools, shown }
     }
 
-    /// The request with the bytes of what it shows.
-    ///
-    /// # Errors
-    /// Why it cannot show it.
-    async fn filled(&self, engine: &Arc<Engine>, no: MissionNo) -> Result<Cow<'_, str>, CallError> {
+    /// The request with the bytes of what it shows, however long the store that has them is away; none, where the run is over by then.
+    pub(crate) async fn filled(&self, engine: &Arc<Engine>, live: &Live, run: RunNo) -> Option<Filled> {
         if self.shown.is_empty() {
-            return Ok(Cow::Borrowed(&self.request));
+            return Some(Ok(None));
         }
         let bytes = self.shown.iter().map(|shown| shown.bytes).fold(0, u64::saturating_add);
         if bytes > SHOWN_BYTES_MAX {
             let why =
                 format!("/messages: the artifacts that they show have {bytes} bytes, {SHOWN_BYTES_MAX} are allowed");
-            return Err(CallError::InvalidArguments(why));
+            return Some(Err(CallError::InvalidArguments(why)));
         }
-        let (asked, shown, request) = (Arc::clone(engine), self.shown.clone(), self.request.clone());
-        let filled = move || {
-            let store = asked.artifacts_of_no(no).map_err(|error| format!("the mission cannot be read: {error}"))?;
-            let mut artifacts = BTreeMap::new();
-            for Shown { name, sha256, .. } in shown {
-                match store.get(&sha256) {
-                    Ok(bytes) => drop(artifacts.insert(name, bytes)),
-                    Err(error) => return Err(format!("the artifact `{name}` cannot be read: {error}")),
-                }
+        let mut round = 0;
+        loop {
+            let (asked, no, shown, request) = (Arc::clone(engine), live.no, self.shown.clone(), self.request.clone());
+            let read = engine.ambient.unblock(move || with_shown(&asked, no, shown, &request)).await;
+            let away = match read {
+                Ok(Ok(request)) => return Some(Ok(Some(request))),
+                Ok(Err(Unshown::Away(error))) => error,
+                Ok(Err(Unshown::Why(why))) => return Some(Err(CallError::Failed(why))),
+                Err(gone) => return Some(Err(CallError::Failed(gone.to_string()))),
+            };
+            if !engine.wait_for_store(live, Some(run), &mut round, &away).await {
+                return None;
             }
-            Ok(with_artifacts(&request, &artifacts))
-        };
-        let filled = engine.ambient.unblock(filled).await.unwrap_or_else(|gone| Err(gone.to_string()));
-        filled.map(Cow::Owned).map_err(CallError::Failed)
+        }
     }
 
     /// What of it is compared in a replay, and what of it is on record.
@@ -123,15 +133,16 @@ impl ModelOrder {
         &self,
         engine: &Arc<Engine>,
         context: &CallContext,
-        no: MissionNo,
+        filled: Filled,
         set_aside: Spend,
     ) -> Came {
-        let request = match self.filled(engine, no).await {
-            Ok(request) => request,
+        let filled = match filled {
+            Ok(filled) => filled,
             Err(error) => return Came::Done(Err(error), Some(Spend::NOTHING)),
         };
+        let request = filled.as_deref().unwrap_or(&self.request);
         let traceparent = context.traceparent();
-        let ask = self.ask(&request, &context.mission_id, &context.idempotency_key, traceparent.as_deref());
+        let ask = self.ask(request, &context.mission_id, &context.idempotency_key, traceparent.as_deref());
         match engine.models.quote(&ask) {
             Err(error) => return Came::Done(Err(error), Some(Spend::NOTHING)),
             Ok(quote) if !quote.fits(set_aside) => {
@@ -164,6 +175,21 @@ fn shown(named: &[(String, usize)], artifacts: &[Artifact]) -> Vec<Shown> {
         Some(Shown { name: name.clone(), sha256: artifact.sha256, bytes })
     };
     named.iter().filter_map(of).collect()
+}
+
+/// A request with the bytes of the artifacts that it shows. Blocks.
+fn with_shown(engine: &Engine, no: MissionNo, shown: Vec<Shown>, request: &str) -> Result<String, Unshown> {
+    let of_mission = engine.artifacts_of_no(no);
+    let store = of_mission.map_err(|error| Unshown::Why(format!("the mission cannot be read: {error}")))?;
+    let mut artifacts = BTreeMap::new();
+    for Shown { name, sha256, .. } in shown {
+        match store.get(&sha256) {
+            Ok(bytes) => drop(artifacts.insert(name, bytes)),
+            Err(error) if error.may_pass() => return Err(Unshown::Away(error)),
+            Err(error) => return Err(Unshown::Why(format!("the artifact `{name}` cannot be read: {error}"))),
+        }
+    }
+    Ok(with_artifacts(request, &artifacts))
 }
 
 impl Engine {

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use sortie_contract::Spend;
+use sortie_contract::id::RunNo;
 use sortie_contract::tool::{Repeat, ToolInfo, ToolName};
-use sortie_contract::{MissionNo, Spend};
 use sortie_tools::{CallContext, Toolbox};
 
 use super::Engine;
-use super::model::{Came, ModelOrder};
+use super::live::Live;
+use super::model::{Came, Filled, ModelOrder};
 use super::results::{GUESS, GUESS_OF_MODEL};
 
 /// A call as the plugin wants it made.
@@ -68,21 +70,29 @@ impl Order {
         }
     }
 
+    /// What has to be here before it is made, however long that takes; none, where the run is over by then.
+    pub(super) async fn filled(&self, engine: &Arc<Engine>, live: &Live, run: RunNo) -> Option<Filled> {
+        match self {
+            Self::Model(order) => order.filled(engine, live, run).await,
+            Self::Tool(_) | Self::Mission => Some(Ok(None)),
+        }
+    }
+
     /// Makes it. So much was set aside for it.
     pub(super) async fn make(
         &self,
         engine: &Arc<Engine>,
         context: &CallContext,
-        no: MissionNo,
+        filled: Filled,
         set_aside: Spend,
     ) -> Came {
         let begun = engine.ambient.steady();
-        let came = self.come(engine, context, no, set_aside).await;
+        let came = self.come(engine, context, filled, set_aside).await;
         engine.measured.made(engine, self, &came, begun, &context.trace_id);
         came
     }
 
-    async fn come(&self, engine: &Arc<Engine>, context: &CallContext, no: MissionNo, set_aside: Spend) -> Came {
+    async fn come(&self, engine: &Arc<Engine>, context: &CallContext, filled: Filled, set_aside: Spend) -> Came {
         match self {
             Self::Tool(order) => {
                 let sleep = |limit| engine.ambient.sleep(limit);
@@ -90,7 +100,7 @@ impl Order {
                 let outcome = order.toolbox.call(name, context, &order.arguments, handed, sleep).await;
                 Came::Done(outcome, order.toolbox.settled(name, &context.bill))
             }
-            Self::Model(order) => order.make(engine, context, no, set_aside).await,
+            Self::Model(order) => order.make(engine, context, filled, set_aside).await,
             Self::Mission => unreachable!("a child is dispatched and waited for, and not made here"),
         }
     }

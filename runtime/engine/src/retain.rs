@@ -29,14 +29,6 @@ const CHUNK: usize = 4_096;
 /// By schedule, the names of the missions that it made.
 type Made = FxHashMap<String, FxHashSet<String>>;
 
-/// What a round has removed.
-#[derive(Default)]
-struct Outlived {
-    missions: usize,
-    /// In the shared store, and whose each was.
-    places: Vec<(String, MissionId)>,
-}
-
 /// Which of the bounds hold of a mission.
 fn place_of(head: &Head, retentions: &Retentions, made: &Made) -> usize {
     let made_by = |schedule: &str| made.get(schedule).is_some_and(|names| names.contains(head.mission_id.as_str()));
@@ -83,16 +75,18 @@ impl Engine {
             return Ok(0);
         }
         let engine = Arc::clone(self);
-        let removed = self.ambient.unblock(move || engine.remove_outlived()).await.map_err(ReadError::Task)??;
-        let Outlived { missions, places } = removed;
-        // Their heads are gone only once that is on disk. Where it cannot be now, another round prunes.
-        if missions > 0 && self.durable().await.is_ok() {
+        let missions = self.ambient.unblock(move || engine.remove_outlived()).await.map_err(ReadError::Task)??;
+        if missions == 0 && self.shared.is_none() {
+            return Ok(0);
+        }
+        // Their heads are gone only once that is on disk, and until then a start may find them again, with what they stored. Where it cannot be
+        // now, another round prunes and sweeps.
+        if self.durable().await.is_err() {
+            return Ok(missions);
+        }
+        if missions > 0 {
             let engine = Arc::clone(self);
-            let pruned = move || {
-                places.iter().for_each(|(place, mission)| engine.leave(place, mission));
-                engine.prune_feed()
-            };
-            self.ambient.unblock(pruned).await.map_err(ReadError::Task)??;
+            self.ambient.unblock(move || engine.prune_feed()).await.map_err(ReadError::Task)??;
         }
         if self.shared.is_some() {
             // A fork that is on its way has its place before the log has it.
@@ -105,9 +99,9 @@ impl Engine {
 
     /// Removes what has outlived its use, and says how many missions that were. A page of heads is in memory at a time, and only of
     /// those that are old enough is it asked how far their delivery is.
-    fn remove_outlived(&self) -> Result<Outlived, ReadError> {
+    fn remove_outlived(&self) -> Result<usize, ReadError> {
         let wall = self.ambient.wall();
-        let (mut removed, mut before) = (Outlived::default(), None);
+        let (mut removed, mut before) = (0, None);
         let retentions = &*self.changing.retention();
         let bounds: Vec<Retention> = retentions.each().collect();
         let mut newer = vec![0; bounds.len()];
@@ -129,7 +123,11 @@ impl Engine {
                 }
                 let delivered = self.log.cursor(no)?.is_none_or(|cursor| cursor.closed);
                 if bounds[place].is_over(Kept { delivered, ..kept }, wall) {
-                    let place = self.place_left_by(no);
+                    // In mind before it is nobody's, so that neither a kill nor a round that breaks off forgets it: what the log still has
+                    // is left alone.
+                    if let Some((place, mission)) = self.place_left_by(no) {
+                        self.leave(&place, &mission);
+                    }
                     match self.removals.unless_held(|| self.pins.unless_kept(no, || self.remove(no))) {
                         Some(Some(done)) => done?,
                         // Somebody has just said that it is to be kept.
@@ -137,8 +135,7 @@ impl Engine {
                         // A backup is taken: another round finds them again.
                         None => return Ok(removed),
                     }
-                    removed.missions += 1;
-                    removed.places.extend(place);
+                    removed += 1;
                 }
             }
         }
@@ -181,7 +178,7 @@ impl Engine {
         Ok(())
     }
 
-    /// What a mission stored in the shared store is nobody's any more.
+    /// What a mission stored in the shared store is about to be nobody's.
     fn leave(&self, place: &str, mission: &MissionId) {
         let left = self.shared.as_ref().map_or(Ok(()), |shared| shared.leave(place, mission));
         if let Err(error) = left {

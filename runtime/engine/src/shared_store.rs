@@ -63,7 +63,7 @@ pub trait SharedStore: Send + Sync + 'static {
     /// Nothing more comes into a place.
     fn is_over(&self, place: &str);
 
-    /// Keeps in mind, through a restart, that a place is nobody's, unless the log has that mission.
+    /// Keeps in mind, through a restart, that a place is nobody's, unless the log has that mission with it.
     ///
     /// # Errors
     /// The disk says no.
@@ -72,7 +72,7 @@ pub trait SharedStore: Send + Sync + 'static {
     /// The places that were left.
     fn left(&self) -> Vec<(String, MissionId)>;
 
-    /// The place is empty, or somebody's after all.
+    /// The place is empty.
     fn forget(&self, place: &str);
 }
 
@@ -221,20 +221,31 @@ impl Engine {
         run.is_some() && !self.is_stopping() && live.with(Mission::run) == run
     }
 
+    /// Whether no mission has a place that one of that name had. One that cannot be read, or is another node's, may have it. Blocks.
+    fn is_nobodys(&self, place: &str, mission: &MissionId) -> Result<bool, ReadError> {
+        match self.log.find(mission)? {
+            Some(twin) => {
+                let envelope = self.envelope_of(twin.no)?;
+                Ok(envelope.is_some_and(|envelope| shared_place(&envelope).as_deref() != Some(place)))
+            }
+            None => Ok(self.holder(mission.as_str())?.is_none()),
+        }
+    }
+
     /// Removes what lies in places that are nobody's. What cannot be removed now is tried again by whoever comes next. Blocks.
     pub(crate) fn sweep_places(&self) {
         let Some(shared) = &self.shared else { return };
         for (place, mission) in shared.left() {
-            match self.log.find(&mission) {
-                Ok(None) => match shared.remove(&place) {
+            match self.is_nobodys(&place, &mission) {
+                Ok(true) => match shared.remove(&place) {
                     Ok(()) => shared.forget(&place),
                     Err(error) => {
                         tracing::debug!(place, %error, "what a mission left in the shared store stays for now");
                         return;
                     }
                 },
-                // One of that name came after it, with whatever was left there.
-                Ok(Some(_)) => shared.forget(&place),
+                // It is not removed yet, or came again: it is left once more when it goes.
+                Ok(false) => {}
                 Err(error) => tracing::debug!(place, %error, "it cannot be told whether a mission is gone"),
             }
         }

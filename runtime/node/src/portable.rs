@@ -17,8 +17,8 @@ use sortie_contract::{SessionId, VpId};
 use sortie_engine::{CarryError, Fetched, FolderWorkspaces, SharedRoom, Workspaces};
 use sortie_objects::{CHUNK_BYTES, Draft, Fault, Line, SnapshotError, Snapshots};
 use sortie_tools::{
-    Carried, CarriedKind, CarryError as Uncarried, FileState, NodeRoom as _, Remade, Workspace, WorkspaceBounds,
-    state_now,
+    Carried, CarriedKind, CarryError as Uncarried, FileRead, FileState, NodeRoom as _, Remade, Workspace,
+    WorkspaceBounds, state_now,
 };
 
 use crate::shared::Shared;
@@ -240,6 +240,10 @@ impl Portable {
         }
         *states = fresh;
         if last.as_ref() == Some(&files) && !draft.is_anew() {
+            // The one that could not be written when the snapshot was.
+            if self.note(place) != Some(tip) {
+                self.write_note(place, tip)?;
+            }
             return Ok(());
         }
         let told = serde_json::to_value(&files).map_err(io::Error::from)?;
@@ -259,13 +263,16 @@ impl Portable {
         draft: &mut Draft<'_>,
     ) -> Result<Option<(Vec<Digest>, u64, Option<FileState>)>, SnapshotError> {
         let (mut chunks, mut bytes) = (Vec::new(), 0);
-        let state = workspace.pieces(path, CHUNK_BYTES, |piece| {
+        let read = workspace.pieces(path, CHUNK_BYTES, |piece| {
             bytes += piece.len() as u64;
             chunks.push(self.shared.wait(draft.put(piece))?);
             Ok::<_, SnapshotError>(())
         })?;
-        let is_there = state.is_some() || bytes > 0;
-        Ok(is_there.then_some((chunks, bytes, state)))
+        Ok(match read {
+            FileRead::Gone => None,
+            FileRead::Changing => Some((chunks, bytes, None)),
+            FileRead::Whole(state) => Some((chunks, bytes, Some(state))),
+        })
     }
 }
 
@@ -316,7 +323,12 @@ impl Workspaces for Portable {
                 self.write(&place, &mut known).map_err(of)?;
                 return Ok(Fetched::Here);
             }
-            if !self.is_here(&place, &line) {
+            if line.is_own() && place.exists() {
+                // Written from this folder, also where the answer was lost, or the note of it could not be written.
+                if self.note(&place) != Some(line.tip()) {
+                    self.write_note(&place, line.tip()).map_err(|error| of(error.into()))?;
+                }
+            } else if !self.is_here(&place, &line) {
                 known.states.clear();
                 match self.take_over(&place, &mut line) {
                     Ok(()) => {

@@ -137,6 +137,27 @@ async fn a_node_that_comes_back_keeps_what_lies_there_and_one_that_was_away_does
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_note_that_was_lost_does_not_make_a_folder_that_is_worked_in_another_nodes() {
+    blocking(|store| {
+        let one = At::new(store, "one");
+        one.fetch().expect("nothing");
+        one.write("file", "1");
+        one.keep().expect("kept");
+        let note = || one.portable.note(&one.place());
+        assert_eq!(note(), Some(1));
+        one.portable.write_note(&one.place(), 0).expect("written");
+        one.write("behind", "of a call that is under way");
+        assert_eq!(one.fetch().expect("here"), Fetched::Here);
+        assert_eq!((one.read("behind"), note()), ("of a call that is under way".to_owned(), Some(1)));
+        one.keep().expect("kept");
+        one.portable.write_note(&one.place(), 1).expect("written");
+        one.keep().expect("nothing to do but the note");
+        assert_eq!(note(), Some(2));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_change_is_seen_however_soon_it_comes_and_nothing_is_written_without_one() {
     blocking(|store| {
         let (one, mut last) = (At::new(store, "one"), 0);

@@ -36,8 +36,16 @@ pub struct Shelves {
     known: Arc<Mutex<std::collections::HashMap<String, Known>>>,
 }
 
-/// What lies in a place: each content's digest and size.
-type Known = std::collections::HashMap<Digest, u64>;
+/// What lies in a place, or is on its way there, by digest.
+type Known = std::collections::HashMap<Digest, Content>;
+
+/// A content of a place, whose room is taken.
+#[derive(Debug, Clone, Copy)]
+struct Content {
+    bytes: u64,
+    /// All of it is there; else somebody writes it, or broke off.
+    is_there: bool,
+}
 
 /// Why something is not stored.
 #[derive(Debug, thiserror::Error)]
@@ -73,14 +81,14 @@ impl Shelves {
     pub async fn put(&self, place: &str, bytes: Bytes) -> Result<Digest, PutError> {
         let (sha256, size) = (Digest::of(&bytes), bytes.len() as u64);
         if self.take_room(place, sha256, size).await? {
-            // What is left of its room where this fails is that of whoever tries again.
             let put = self.objects.put(&key(place, &sha256), bytes).await;
-            put.inspect_err(|_| self.forget(place, &sha256))?;
+            self.came(place, sha256, size, put.is_ok());
+            put?;
         }
         Ok(sha256)
     }
 
-    /// Whether it is to be written: what was written in full is not written again.
+    /// Whether it is to be written: what was written in full is not written again. What another attempt is writing is: that one may fail.
     async fn take_room(&self, place: &str, sha256: Digest, size: u64) -> Result<bool, PutError> {
         let looked = if self.known.lock().contains_key(place) { None } else { Some(self.found(place).await?) };
         let mut known = self.known.lock();
@@ -89,28 +97,34 @@ impl Shelves {
             known.entry(place.to_owned()).or_insert(looked);
         }
         let its = known.entry(place.to_owned()).or_default();
-        if its.contains_key(&sha256) {
-            return Ok(false);
+        if let Some(content) = its.get(&sha256) {
+            return Ok(!content.is_there);
         }
         if its.len() >= self.bounds.files_max {
             return Err(PutError::Files(self.bounds.files_max));
         }
-        if its.values().sum::<u64>().saturating_add(size) > self.bounds.bytes_max {
+        if its.values().map(|content| content.bytes).sum::<u64>().saturating_add(size) > self.bounds.bytes_max {
             return Err(PutError::Bytes(self.bounds.bytes_max >> 20));
         }
-        its.insert(sha256, size);
+        its.insert(sha256, Content { bytes: size, is_there: false });
         Ok(true)
     }
 
-    fn forget(&self, place: &str, sha256: &Digest) {
-        if let Some(its) = self.known.lock().get_mut(place) {
-            its.remove(sha256);
+    /// An attempt to write something came to its end: it is there, or its room is free again, unless another attempt was quicker.
+    fn came(&self, place: &str, sha256: Digest, bytes: u64, is_there: bool) {
+        let mut known = self.known.lock();
+        let Some(its) = known.get_mut(place) else { return };
+        if is_there {
+            its.insert(sha256, Content { bytes, is_there });
+        } else if its.get(&sha256).is_some_and(|content| !content.is_there) {
+            its.remove(&sha256);
         }
     }
 
     async fn found(&self, place: &str) -> Result<Known, Fault> {
+        let there = |bytes| Content { bytes, is_there: true };
         let found = self.objects.list(&folder(place)).await?;
-        let named = |found: crate::Found| Some((found.key.rsplit('/').next()?.parse().ok()?, found.bytes));
+        let named = |found: crate::Found| Some((found.key.rsplit('/').next()?.parse().ok()?, there(found.bytes)));
         Ok(found.into_iter().filter_map(named).collect())
     }
 
@@ -217,6 +231,20 @@ mod tests {
         let two = Digest::of(b"1234567890");
         assert_eq!(shelves.get("two", &two).await.expect("another's stays"), "1234567890");
         assert!(matches!(shelves.get("one", &two).await, Err(Fault::Missing)), "missions do not see each other's");
+    }
+
+    #[tokio::test]
+    async fn what_another_attempt_began_is_there_once_it_was_written_and_takes_its_room_once() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let shelves = shelves(dir.path());
+        let (bytes, sha256) = (Bytes::from_static(b"123456"), Digest::of(b"123456"));
+        assert!(shelves.take_room("one", sha256, 6).await.expect("room"), "and broke off");
+        shelves.put("one", bytes.clone()).await.expect("stored");
+        assert_eq!(shelves.get("one", &sha256).await.expect("there"), bytes);
+        // The other one fails late: what is there is there, and counts.
+        shelves.came("one", sha256, 6, false);
+        assert!(!shelves.take_room("one", sha256, 6).await.expect("room"));
+        assert!(matches!(shelves.put("one", Bytes::from_static(b"12345")).await, Err(PutError::Bytes(_))));
     }
 
     #[tokio::test]

@@ -103,6 +103,8 @@ pub struct Line {
     tip: u64,
     /// That is a claim of this process.
     is_claimed: bool,
+    /// That was a snapshot of this process when it was looked.
+    is_own: bool,
     /// The snapshot that holds, and its files.
     newest: Option<(u64, serde_json::Value)>,
     /// Chunks that lie there, those of the newest snapshot and what was written since.
@@ -157,6 +159,7 @@ impl Snapshots {
             place: place.to_owned(),
             tip,
             is_claimed: false,
+            is_own: false,
             newest: None,
             chunks: HashMap::new(),
             packs_written: 0,
@@ -166,7 +169,9 @@ impl Snapshots {
             return Ok(line);
         }
         let entry = self.entry(place, tip).await?;
-        line.is_claimed = entry.files.is_none() && entry.writer == self.writer;
+        let is_ours = entry.writer == self.writer;
+        line.is_claimed = is_ours && entry.files.is_none();
+        line.is_own = is_ours && entry.files.is_some();
         let (number, entry) = match entry.of {
             Some(of) => (of, self.entry(place, of).await?),
             None => (tip, entry),
@@ -309,6 +314,12 @@ impl Line {
     #[must_use]
     pub fn tip(&self) -> u64 {
         self.tip
+    }
+
+    /// Whether the newest was a snapshot that this process wrote, when it was looked: nobody has taken the folder over since.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.is_own
     }
 
     /// The files of the snapshot that holds.

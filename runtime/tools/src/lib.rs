@@ -33,6 +33,6 @@ pub use secrets::{SecretConfig, SecretsConfig};
 pub use tool::{Bill, CallContext, Tool};
 pub use toolbox::{Found, Toolbox};
 pub use workspace::{
-    Carried, CarriedKind, CarryError, Contents, Copied, CopyError, FileState, NodeRoom, Remade, RemadeFile,
+    Carried, CarriedKind, CarryError, Contents, Copied, CopyError, FileRead, FileState, NodeRoom, Remade, RemadeFile,
     WeakWorkspace, Workspace, WorkspaceBounds, WorkspaceError, state_now,
 };

@@ -24,7 +24,7 @@ mod path;
 mod quota;
 mod walk;
 
-pub use carry::{Carried, CarriedKind, CarryError, Contents, FileState, Remade, RemadeFile, state_now};
+pub use carry::{Carried, CarriedKind, CarryError, Contents, FileRead, FileState, Remade, RemadeFile, state_now};
 pub use copy::{Copied, CopyError};
 pub(crate) use foreign::{Measure, Survey};
 pub(crate) use path::{Place, normal};

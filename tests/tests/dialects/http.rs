@@ -65,6 +65,7 @@ async fn an_old_dispatch_is_one_mission_however_often_and_through_a_kill() {
     node.restart().await;
     let again = ask(&node, "dispatch", &body).await.expect_status(200);
     assert_eq!((again.header("idempotent-replayed"), &again.json["mission"]["mission_id"]), ("true", &json!(id)));
+    assert_eq!(again.json["mission"]["created_at"], mission["created_at"], "it is as old as it was");
     assert_eq!(node.until_final(id).await["status"], "completed");
     let shown = node.mission(id).await;
     assert_eq!(

@@ -104,6 +104,16 @@ async fn a_fork_has_its_own_and_what_a_mission_stored_goes_with_it() {
     let marks = std::fs::read_dir(node.data().join("artifacts")).expect("it is there").flatten();
     let marks: Vec<_> = marks.map(|entry| entry.file_name()).collect();
     assert!(!marks.iter().any(|name| name.to_string_lossy().starts_with(".left-")), "{marks:?}");
+    // A kill between a mark and the removal leaves the mark of a mission that is there: round after round it does no harm.
+    let place = left[0].split("artifacts/").nth(1).and_then(|rest| rest.split('/').next()).expect("a place");
+    let mark = |place: &str| node.data().join("artifacts").join(format!(".left-{place}"));
+    std::fs::write(mark(place), &fork).expect("written");
+    for nobody in ["nobody-1", "nobody-2"] {
+        std::fs::write(mark(nobody), "nobody").expect("written");
+        until("a round", async || (!mark(nobody).exists()).then_some(())).await;
+    }
+    holds(&node, &fork).await;
+    assert!(mark(place).exists(), "it is needed when the mission goes");
 }
 
 #[tokio::test]

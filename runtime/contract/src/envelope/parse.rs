@@ -243,7 +243,8 @@ fn forked_from(top: &Object<'_, '_>, found: &mut Findings) -> Option<ForkedFrom>
     serde_json::from_str(&text).ok()
 }
 
-/// Whose child it is. An older Sortie accepted anything there, and heeded none of it.
+/// Whose child it is. An older Sortie accepted anything there, and heeded none of it; what says which call of which mission dispatched it is of
+/// a node, and holds whole or makes the envelope one that cannot be read: a child without its bounds would have none.
 fn child_of(top: &Object<'_, '_>, found: &mut Findings) -> Option<ChildOf> {
     let said = top.value("child_of")?;
     if !found.accepted {
@@ -252,7 +253,14 @@ fn child_of(top: &Object<'_, '_>, found: &mut Findings) -> Option<ChildOf> {
         return None;
     }
     let text = serde_json::to_string(said).expect("a tree that was read can be written");
-    serde_json::from_str(&text).ok()
+    let read: Result<ChildOf, _> = serde_json::from_str(&text);
+    let has = |name: &str| matches!(said, Json::Object(members) if members.iter().any(|(key, _)| **key == *name));
+    if let (Err(error), true) = (&read, has("mission_id") && has("call")) {
+        let detail =
+            format!("`child_of` is of another version of Sortie, and this one does not know what it says: {error}");
+        found.wrong(top.at("child_of"), code::RESERVED, detail);
+    }
+    read.ok()
 }
 
 /// An identifier of a [`Draft`].

@@ -120,8 +120,15 @@ pub(super) async fn dispatch(
             Err(DispatchError::Invalid(mistakes)) => Err(DispatchError::Invalid(translated.told(mistakes))),
             dispatched => dispatched,
         }?;
-    let replayed = dispatched.replayed;
-    let mut response = (StatusCode::OK, Json(answer(translated, &dispatched, at))).into_response();
+    let (replayed, no) = (dispatched.replayed, dispatched.no);
+    let created_at = if replayed {
+        // It is a mission whose acceptance is known; were it not to be read now, it would be one all the same.
+        let before = app.blocking(move |engine| engine.mission(no).map(|mission| mission.envelope().created_at));
+        before.await.unwrap_or(at)
+    } else {
+        at
+    };
+    let mut response = (StatusCode::OK, Json(answer(translated, &dispatched, created_at))).into_response();
     if replayed {
         response.headers_mut().insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
     }
@@ -168,7 +175,7 @@ async fn let_in(app: &App, headers: &HeaderMap) -> Result<(std::sync::Arc<Dialec
     Ok((std::sync::Arc::clone(dialect), caller))
 }
 
-fn answer(translated: Translated, dispatched: &Dispatched, at: Timestamp) -> OldAnswer {
+fn answer(translated: Translated, dispatched: &Dispatched, created_at: Timestamp) -> OldAnswer {
     let reply = &dispatched.reply;
     // What the dialect keeps for its receipts is no mistake of who dispatched.
     let own = |warning: &&String| !warning.contains("(at `/dialect`)");
@@ -183,7 +190,7 @@ fn answer(translated: Translated, dispatched: &Dispatched, at: Timestamp) -> Old
         objective: translated.objective,
         priority: translated.priority,
         idempotency_key: translated.idempotency_key,
-        created_at: at,
+        created_at,
         cancel_requested: false,
     };
     OldAnswer { mission, warnings }

@@ -1,16 +1,19 @@
 //! A workspace as a list of what is in it, for whoever makes it again elsewhere; and the making.
 //!
 //! The same rules as of a copy: each step starts from an open directory, no link is followed, and what is no file, folder or link within is
-//! left out, and counted. What is made is made beside, and takes its place in one step.
+//! left out, and counted. What is there and cannot be read is an error: a list without it would be taken for one of a workspace that never had
+//! it. What is made is made beside, and takes its place in one step.
 
 use std::fs;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{
-    Dir, File, FileExt as _, Metadata, MetadataExt as _, OpenOptions, OpenOptionsExt as _, PermissionsExt as _,
+    Dir, File, FileExt as _, Metadata, MetadataExt as _, OpenOptions, OpenOptionsExt as _, Permissions,
+    PermissionsExt as _,
 };
+use rustix::io::Errno;
 
 use super::copy::{DEPTH_MAX, synced};
 use super::{TEMPORARY_PREFIX, Workspace, WorkspaceBounds, private_folders, private_root};
@@ -76,12 +79,23 @@ impl FileState {
     }
 }
 
+/// How a file was when it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileRead {
+    /// It is gone, or no file any more.
+    Gone,
+    /// It changed meanwhile.
+    Changing,
+    /// Like this from the beginning to the end.
+    Whole(FileState),
+}
+
 /// All that is in a workspace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contents {
     /// Sorted by path: each folder before what is in it.
     pub all: Vec<Carried>,
-    /// What is none of the kinds, cannot be read, or has a name that is no text.
+    /// What is none of the kinds, or has a name that is no text.
     pub left_out: u64,
 }
 
@@ -91,7 +105,7 @@ pub enum CarryError {
     /// It holds too much.
     #[error("it holds more than {} MiB, or more than {} files and folders", .0.bytes_max >> 20, .0.files_max)]
     TooLarge(WorkspaceBounds),
-    /// The disk says no.
+    /// The disk says no, or something in it cannot be read.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -106,11 +120,13 @@ impl Workspace {
         let Some(root) = self.root()? else { return Ok(contents) };
         let (mut bytes, mut folders) = (0_u64, vec![(String::new(), 0)]);
         while let Some((folder, depth)) = folders.pop() {
-            let Ok(entries) = root.read_dir(if folder.is_empty() { "." } else { &folder }) else {
-                contents.left_out += 1;
-                continue;
+            // What is gone meanwhile was not there.
+            let entries = match root.read_dir(if folder.is_empty() { "." } else { &folder }) {
+                Err(error) if is_gone(&error) => continue,
+                entries => entries.map_err(unreadable(&folder))?,
             };
-            for entry in entries.flatten() {
+            for entry in entries {
+                let entry = entry.map_err(unreadable(&folder))?;
                 let Ok(name) = entry.file_name().into_string() else {
                     contents.left_out += 1;
                     continue;
@@ -119,8 +135,10 @@ impl Workspace {
                     continue;
                 }
                 let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-                // What is gone meanwhile was not there.
-                let Ok(metadata) = root.symlink_metadata(&path) else { continue };
+                let metadata = match root.symlink_metadata(&path) {
+                    Err(error) if is_gone(&error) => continue,
+                    metadata => metadata.map_err(unreadable(&path))?,
+                };
                 let kind = if metadata.is_dir() {
                     (depth < DEPTH_MAX).then(|| folders.push((path.clone(), depth + 1))).map(|()| CarriedKind::Folder)
                 } else if metadata.is_symlink() {
@@ -147,25 +165,27 @@ impl Workspace {
         Ok(contents)
     }
 
-    /// Reads a file in pieces of so many bytes, the last one shorter, and says in which state it was: none, where it is gone, cannot be read, or
-    /// changed while it was. Blocks.
+    /// Reads a file in pieces of so many bytes, the last one shorter, and says how it was. Blocks.
     ///
     /// # Errors
-    /// What `each` says, or the disk.
+    /// What `each` says, or the disk; also where it is there and cannot be read.
     pub fn pieces<E: From<io::Error>>(
         &self,
         path: &str,
         piece: usize,
         mut each: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<Option<FileState>, E> {
-        let Some(root) = self.root()? else { return Ok(None) };
+    ) -> Result<FileRead, E> {
+        let Some(root) = self.root()? else { return Ok(FileRead::Gone) };
         let mut options = OpenOptions::new();
         let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::NOFOLLOW;
         options.read(true).custom_flags(flags.bits().cast_signed());
-        let Ok(mut file) = root.open_with(path, &options) else { return Ok(None) };
+        let mut file = match root.open_with(path, &options) {
+            Err(error) if is_gone(&error) => return Ok(FileRead::Gone),
+            file => file.map_err(unreadable(path))?,
+        };
         let before = file.metadata()?;
         if !before.is_file() {
-            return Ok(None);
+            return Ok(FileRead::Gone);
         }
         let mut buffer = vec![0; piece];
         loop {
@@ -175,7 +195,7 @@ impl Workspace {
                     Ok(0) => break,
                     Ok(read) => filled += read,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error.into()),
+                    Err(error) => return Err(unreadable(path)(error).into()),
                 }
             }
             if filled > 0 {
@@ -186,7 +206,7 @@ impl Workspace {
             }
         }
         let (before, after) = (FileState::of(&before), FileState::of(&file.metadata()?));
-        Ok((before == after).then_some(after))
+        Ok(if before == after { FileRead::Whole(after) } else { FileRead::Changing })
     }
 
     fn root(&self) -> io::Result<Option<Dir>> {
@@ -195,6 +215,18 @@ impl Workspace {
             root => root.map(Some),
         }
     }
+}
+
+/// Whether something is gone, or has become another kind of thing: what leads out of the workspace by now has no number of the system.
+fn is_gone(error: &io::Error) -> bool {
+    const GONE: [Errno; 4] = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::NXIO];
+    error.raw_os_error().is_none_or(|number| GONE.iter().any(|gone| gone.raw_os_error() == number))
+}
+
+/// Says what it is that cannot be read.
+fn unreadable(path: &str) -> impl Fn(io::Error) -> io::Error {
+    let path = if path.is_empty() { "." } else { path };
+    move |error| io::Error::new(error.kind(), format!("`{path}` cannot be read: {error}"))
 }
 
 /// The state that a file has that is made now, in a folder of the same file system.
@@ -276,7 +308,11 @@ impl<'a> Remade<'a> {
         }
         self.is_placed = true;
         root.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())?;
-        gone(before)
+        // It is in its place, whatever is left of the other.
+        Ok(gone(before).unwrap_or_else(|error| {
+            tracing::warn!(folder = %before.display(), %error, "what was a workspace before cannot be removed");
+            0
+        }))
     }
 }
 
@@ -307,8 +343,31 @@ fn gone(folder: &Path) -> io::Result<u64> {
     let bytes = super::quota::count(folder).bytes;
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        // Whoever worked in it may have shut folders of it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(folder)?;
+            fs::remove_dir_all(folder).map(|()| bytes)
+        }
         removed => removed.map(|()| bytes),
     }
+}
+
+/// Has its owner be able to remove what is in a folder, as far as it is theirs.
+fn open_up(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+    let root = Dir::open_ambient_dir(folder, ambient_authority())?;
+    let mut folders = vec![PathBuf::from(".")];
+    while let Some(folder) = folders.pop() {
+        // What stays shut, the removal tells of.
+        let Ok(entries) = root.read_dir(&folder) else { continue };
+        for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            let path = folder.join(entry.file_name());
+            root.set_permissions(&path, Permissions::from_mode(0o700)).ok();
+            folders.push(path);
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -365,6 +424,49 @@ mod tests {
         assert!(opened.read_file("a/outside", 100).is_err());
         let left: Vec<_> = fs::read_dir(dir.path()).expect("listed").flatten().map(|entry| entry.file_name()).collect();
         assert_eq!(left.len(), 3, "{left:?}");
+    }
+
+    #[test]
+    fn what_is_gone_was_not_there_and_what_cannot_be_read_is_an_error() {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::write(dir.path().join("empty"), "").expect("written");
+        let workspace = Workspace::open(dir.path()).expect("opened");
+        let read = |path: &str| workspace.pieces(path, 3, |_| Ok::<_, io::Error>(()));
+        assert!(matches!(read("empty"), Ok(FileRead::Whole(state)) if state.bytes() == 0), "{:?}", read("empty"));
+        for gone in ["none", "empty/below"] {
+            assert!(matches!(read(gone), Ok(FileRead::Gone)), "{gone}: {:?}", read(gone));
+        }
+        // Which no disk can say whether it is there, and nobody's rights matter.
+        let long = "x".repeat(300);
+        let told = read(&long).expect_err("it cannot be told").to_string();
+        assert!(told.contains(&format!("`{long}` cannot be read")), "{told}");
+        // Whoever may read everything reads this, too.
+        let closed = dir.path().join("closed");
+        fs::create_dir(&closed).expect("made");
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).expect("set");
+        let is_read = fs::read_dir(&closed).is_ok();
+        assert_eq!(workspace.contents(BOUNDS).is_ok(), is_read);
+    }
+
+    #[test]
+    fn folders_that_somebody_shut_are_opened_and_links_are_left_alone() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (shut, outside) = (dir.path().join("shut"), dir.path().join("outside"));
+        fs::create_dir_all(shut.join("a/b")).expect("made");
+        fs::create_dir(&outside).expect("made");
+        fs::write(shut.join("a/b/file"), "12345").expect("written");
+        symlink(&outside, shut.join("a/link")).expect("linked");
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        let (inner, middle) = (shut.join("a/b"), shut.join("a"));
+        for (folder, mode) in [(&outside, 0o555), (&inner, 0o000), (&middle, 0o500), (&shut, 0o555)] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(mode)).expect("set");
+        }
+        open_up(&shut).expect("opened");
+        assert_eq!([&shut, &middle, &inner].map(|folder| mode(folder)), [0o700; 3]);
+        assert_eq!(mode(&outside), 0o555);
+        gone(&shut).expect("removed");
+        assert!(!shut.exists() && outside.is_dir());
+        assert_eq!(gone(&shut).expect("nothing there"), 0);
     }
 
     #[test]
