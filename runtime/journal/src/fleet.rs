@@ -193,7 +193,8 @@ pub trait Fleet: Debug + Send + Sync {
     /// The same of a schedule, before it is made: all nodes of a store have one set of names.
     fn claim_schedule(&self, id: String) -> BoxFuture<'_, Result<Owner, WriteError>>;
 
-    /// Who has the mission of that name. Nobody, and this node itself, are `None`. Blocks.
+    /// Who has the mission of that name. Nobody, and this node itself, are `None`; while this one reads what it has adopted, it is whoever
+    /// left it, whose lease has run out. Blocks.
     ///
     /// # Errors
     /// [`ReadError`] of the store as a whole.

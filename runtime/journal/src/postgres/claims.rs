@@ -67,6 +67,12 @@ SELECT p.share, p.node, p.name, p.card, (extract(epoch FROM p.since) * 1000000):
     extract(epoch FROM p.lease_until - now())::float8
 FROM sortie_shares AS p WHERE p.heir IS NULL ORDER BY p.share";
 
+/// A share as whoever held it last left it, whoever has adopted it since.
+pub(super) const LEFT: &str = "
+SELECT p.share, p.node, p.name, p.card, (extract(epoch FROM p.since) * 1000000)::bigint,
+    extract(epoch FROM p.lease_until - now())::float8
+FROM sortie_shares AS p WHERE p.share = $1";
+
 fn key(kind: u8, name: &str) -> Vec<u8> {
     [&[kind], name.as_bytes()].concat()
 }
@@ -91,7 +97,7 @@ pub(super) fn schedule(id: &str) -> Vec<u8> {
     key(b's', id)
 }
 
-/// A row of [`OWNERS`] or [`PEERS`].
+/// A row of [`OWNERS`], [`PEERS`] or [`LEFT`].
 pub(super) fn peer(row: &Row, mine: ShareNo) -> Peer {
     let share = hold::share(row, 0);
     Peer {

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sortie_contract::MissionNo;
-use sortie_journal::{Admitted, AdoptError, Claimed, Log, MemoryLog, Owner, PostgresLog, Receipt, ShareNo, Store};
+use sortie_journal::{
+    AdmitError, Admitted, AdoptError, Claimed, Log, MemoryLog, Owner, PostgresLog, Receipt, ShareNo, Store, WriteError,
+};
 
 use super::proxy::Proxy;
 use super::server::Server;
@@ -102,6 +104,36 @@ fn what_was_on_its_way_when_a_share_was_adopted_never_lands() {
     assert_eq!((b.head(MissionNo(2)).unwrap(), b.actions(None, 99).unwrap()), (None, vec![]));
     assert_eq!(server.sql("late", "SELECT count(*) FROM sortie_frames"), "1");
     take(&*b, plain(2));
+}
+
+#[test]
+fn what_was_adopted_is_away_until_it_is_read_and_never_unknown() {
+    let Some(server) = Server::start() else { return };
+    let kit = Nodes::on(&server, "unread", Duration::from_secs(1));
+    let [a, b] = [0, 1].map(|node| kit.open(node));
+    let no = take(&*a, plain(1));
+    kit.silence(0);
+    let names = keys(plain(1));
+    let mut seen = 0;
+    loop {
+        let adopted = of(&*b).adopt(ShareNo(0), &mut |_, _| {
+            seen += 1;
+            let holder = of(&*b).holder(&names.mission_id).unwrap();
+            let holder = holder.map(|peer| (peer.is_live(), peer.is_me, peer.name));
+            assert_eq!(holder, Some((false, false, name(0))));
+            let asked = b.admit(names.keys(), &mut |known| panic!("it is not known yet: {known:?}"));
+            assert!(matches!(asked, Err(AdmitError::Write(WriteError::Overloaded))), "{asked:?}");
+        });
+        match adopted {
+            // Who has only begun waits.
+            Err(AdoptError::Held { .. }) => {}
+            adopted => break drop(adopted.unwrap()),
+        }
+    }
+    assert_eq!(seen, 1);
+    assert_eq!(b.find(&names.mission_id).unwrap().map(|twin| twin.no), Some(no));
+    assert_eq!(of(&*b).holder(&names.mission_id).unwrap(), None, "it is this node's");
+    kit.hears(0);
 }
 
 #[test]
