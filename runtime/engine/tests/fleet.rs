@@ -223,6 +223,12 @@ async fn what_is_anothers_is_told_to_whoever_asks_and_goes_on_where_it_left_off(
     a.engine.dispatch(meant("m-3", "b", "nothing")).await.unwrap();
     until("it ended here", || a.status("m-3") == Some(Status::Completed)).await;
     a.engine.stop().await;
+    // Also once it has started again.
+    let a = node(&store, "a", calling(&allowed()), &wire);
+    until("it has looked around", || a.engine.fleet_seen().is_some()).await;
+    a.engine.dispatch(meant("m-4", "b", "nothing")).await.unwrap();
+    until("it ended here", || a.status("m-4") == Some(Status::Completed)).await;
+    a.engine.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

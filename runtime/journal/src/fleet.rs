@@ -212,6 +212,12 @@ pub trait Fleet: Debug + Send + Sync {
     /// As [`Fleet::holder`].
     fn peers(&self) -> Result<Vec<Peer>, ReadError>;
 
+    /// What those called themselves whose shares this log has adopted, or began with: by share. Blocks.
+    ///
+    /// # Errors
+    /// As [`Fleet::holder`].
+    fn adopted_from(&self) -> Result<Vec<String>, ReadError>;
+
     /// What this node says of itself to the others, in the place of what it said before. It is written with the next sign of life, which
     /// is a third of the lease away at most.
     fn say(&self, card: String);

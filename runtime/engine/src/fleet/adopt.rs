@@ -115,12 +115,7 @@ impl Engine {
             let error = error as &dyn std::error::Error;
             tracing::error!(%share, error, "some of what a node left cannot be read");
         }
-        {
-            let mut stands_for = self.fleet.stands_for.lock();
-            stands_for.extend(dead.card.stands_for.iter().cloned());
-            stands_for.insert(dead.name.clone());
-            stands_for.remove(self.settings.rules.instance_id.as_str());
-        }
+        self.stand_for(dead.card.stands_for.iter().cloned().chain([dead.name.clone()]));
         self.take_in(came);
         let took_ms = u64::try_from(self.ambient.steady().saturating_sub(begun).as_millis()).unwrap_or(u64::MAX);
         let node = dead.name.as_str();
@@ -132,8 +127,10 @@ impl Engine {
         let Some(fleet) = self.log.fleet() else { return Err(AdoptError::Gone { share }) };
         let mut came = Came::default();
         came.adopted = fleet.adopt(share, &mut |no, head| came.add(no, &head))?;
+        // As the store has it: one that was drained does not say any more for whom it stood.
+        let names = fleet.adopted_from().map(|names| self.stand_for(names));
         // What cannot be read of the rest keeps nobody waiting who can be.
-        came.read = self.take_in_beside(&mut came).err();
+        came.read = names.and(self.take_in_beside(&mut came)).err();
         Ok(came)
     }
 

@@ -97,6 +97,9 @@ pub(super) fn schedule(id: &str) -> Vec<u8> {
     key(b's', id)
 }
 
+/// What those called themselves whose shares this one's are.
+pub(super) const ADOPTED: &str = "SELECT name FROM sortie_shares WHERE heir = $1 ORDER BY share";
+
 /// A row of [`OWNERS`], [`PEERS`] or [`LEFT`].
 pub(super) fn peer(row: &Row, mine: ShareNo) -> Peer {
     let share = hold::share(row, 0);

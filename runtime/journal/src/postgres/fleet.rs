@@ -146,6 +146,11 @@ impl Fleet for PostgresLog {
         Ok(rows.iter().map(|row| claims::peer(row, self.holding.mine)).collect())
     }
 
+    fn adopted_from(&self) -> Result<Vec<String>, ReadError> {
+        let rows = self.rows(claims::ADOPTED, vec![Box::new(hold::no(self.holding.mine))])?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
     fn say(&self, card: String) {
         *self.card.lock() = card;
     }
