@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sortie_contract::MissionNo;
 use sortie_journal::{
@@ -111,9 +111,9 @@ fn what_was_adopted_is_away_until_it_is_read_and_never_unknown() {
     let Some(server) = Server::start() else { return };
     let kit = Nodes::on(&server, "unread", Duration::from_secs(1));
     let [a, b] = [0, 1].map(|node| kit.open(node));
-    let no = take(&*a, plain(1));
+    let no = take(&*a, of_vp(1, 1));
     kit.silence(0);
-    let names = keys(plain(1));
+    let names = keys(of_vp(1, 1));
     let mut seen = 0;
     loop {
         let adopted = of(&*b).adopt(ShareNo(0), &mut |_, _| {
@@ -123,6 +123,12 @@ fn what_was_adopted_is_away_until_it_is_read_and_never_unknown() {
             assert_eq!(holder, Some((false, false, name(0))));
             let asked = b.admit(names.keys(), &mut |known| panic!("it is not known yet: {known:?}"));
             assert!(matches!(asked, Err(AdmitError::Write(WriteError::Overloaded))), "{asked:?}");
+            // A claim on a VP that may be at home there is told so, and holds up no other.
+            let begun = Instant::now();
+            let soon = wait(of(&*b).claim(keys(of_vp(9, 1))));
+            assert!(matches!(soon, Err(WriteError::Overloaded)), "{soon:?}");
+            assert_eq!(fleet::claim(&*b, of_vp(8, 8)), None);
+            assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
         });
         match adopted {
             Ok(_) => break,
