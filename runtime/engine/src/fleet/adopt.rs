@@ -12,6 +12,7 @@ use sortie_contract::{MissionNo, SessionId, Timestamp, VpId};
 use sortie_journal::{AdoptError, Adopted, Head, ReadError};
 use sortie_mission::queue::Waiting;
 
+use super::workspace::has_run;
 use super::{Draining, Member};
 use crate::Engine;
 use crate::children::Found;
@@ -38,7 +39,7 @@ impl Came {
     fn add(&mut self, no: MissionNo, head: &Head) {
         self.families.add(no, head);
         self.open += u64::from(!head.status.is_final());
-        if head.overview.as_ref().is_none_or(|overview| overview.started_at.is_some()) {
+        if has_run(head) {
             self.ran.push((head.vp.clone(), head.session.clone(), no));
         }
         match GoesOn::of(no, head) {
@@ -124,6 +125,7 @@ impl Engine {
     fn adopt(&self, share: sortie_journal::ShareNo) -> Result<Came, AdoptError> {
         let Some(fleet) = self.log.fleet() else { return Err(AdoptError::Gone { share }) };
         let mut came = Came::default();
+        self.begins_to_adopt();
         let adopted = fleet.adopt(share, &mut |no, head| {
             if !head.status.is_final() {
                 // Before anybody finds it: whoever changes it then counts from here.
@@ -131,6 +133,9 @@ impl Engine {
             }
             came.add(no, &head);
         });
+        if let Err(AdoptError::Held { .. } | AdoptError::Gone { .. }) = &adopted {
+            self.has_adopted();
+        }
         came.adopted = adopted?;
         // As the store has it: one that was drained does not say any more for whom it stood.
         let names = fleet.adopted_from().map(|names| self.stand_for(names));
@@ -141,7 +146,9 @@ impl Engine {
 
     /// Takes in what stands beside missions. Blocks.
     fn take_in_beside(&self, came: &mut Came) -> Result<(), ReadError> {
-        self.keep_in_mind_where_files_are(&came.ran);
+        if self.keep_in_mind_where_files_are(&came.ran) {
+            self.has_adopted();
+        }
         self.clocks.take_up(came.adopted.clocks.iter().copied());
         self.pins.take_in(self.log.pins()?);
         self.unread.take_in(self.log.quarantined()?, came.adopted.headless.iter().copied());
