@@ -107,6 +107,7 @@ fn what_was_on_its_way_when_a_share_was_adopted_never_lands() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "that it does not take long is tested")]
 fn what_was_adopted_is_away_until_it_is_read_and_never_unknown() {
     let Some(server) = Server::start() else { return };
     let kit = Nodes::on(&server, "unread", Duration::from_secs(1));
