@@ -106,6 +106,8 @@ pub(crate) struct Membership {
     /// By the steady clock, when the others were looked at last.
     seen_at: Mutex<Option<Duration>>,
     sessions: workspace::Sessions,
+    /// What others were given since they said last how much they have to do.
+    placed: Mutex<FxHashMap<ShareNo, place::Placed>>,
     /// There is something to tell at once.
     nudged: Arc<Notify>,
     counts: Counts,
@@ -209,6 +211,7 @@ impl Engine {
         };
         let members: Arc<[Member]> = peers.into_iter().map(Member::of).collect();
         *self.fleet.seen_at.lock() = Some(self.ambient.steady());
+        self.forget_placed(&members);
         *self.fleet.members.lock() = Arc::clone(&members);
         for member in self.to_adopt(&members) {
             self.take_over(&member).await;

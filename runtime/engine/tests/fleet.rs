@@ -8,6 +8,7 @@
 #[expect(dead_code, reason = "here nodes are opened on a store of the test's own")]
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -235,6 +236,26 @@ async fn what_is_anothers_is_told_to_whoever_asks_and_goes_on_where_it_left_off(
     a.engine.dispatch(meant("m-4", "b", "nothing")).await.unwrap();
     until("it ended here", || a.status("m-4") == Some(Status::Completed)).await;
     a.engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_that_come_at_once_are_spread_before_anybody_tells_of_them() {
+    let (store, wire, held) = (MemoryFleet::new(LEASE), Arc::new(Receiver::default()), Arc::new(Notify::new()));
+    let [a, b, c] = ["a", "b", "c"].map(|name| node(&store, name, calling(&held), &wire));
+    a.knows(2).await;
+    let mut given = BTreeSet::new();
+    for no in 0..100 {
+        // Those that it would send on never come there: nobody else tells of more to do.
+        match a.engine.dispatch(meant(&format!("m-{no}"), "*", "call")).await {
+            Ok(_) => given.insert("a".to_owned()),
+            Err(DispatchError::Elsewhere(member)) => given.insert(member.name),
+            Err(error) => panic!("{error}"),
+        };
+    }
+    assert_eq!(given, BTreeSet::from(["a", "b", "c"].map(str::to_owned)));
+    for node in [a, b, c] {
+        node.engine.stop().await;
+    }
 }
 
 /// A plugin that writes a file, says so, and waits until it may be done.
