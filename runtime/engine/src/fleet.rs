@@ -106,6 +106,8 @@ pub(crate) struct Membership {
     /// By the steady clock, when the others were looked at last.
     seen_at: Mutex<Option<Duration>>,
     sessions: workspace::Sessions,
+    /// What others were given since they said last how much they have to do.
+    placed: Mutex<FxHashMap<ShareNo, place::Placed>>,
     /// There is something to tell at once.
     nudged: Arc<Notify>,
     counts: Counts,
@@ -198,12 +200,7 @@ impl Engine {
     /// One look at the others, and what follows from it.
     async fn look_around(self: &Arc<Self>) {
         let engine = Arc::clone(self);
-        let look = move || {
-            let Some(fleet) = engine.log.fleet() else { return Ok(Vec::new()) };
-            fleet.say(engine.card().write());
-            fleet.peers()
-        };
-        let peers = match self.ambient.unblock(look).await {
+        let peers = match self.ambient.unblock(move || engine.say_and_ask()).await {
             Ok(Ok(peers)) => peers,
             Ok(Err(error)) => {
                 let error = &error as &dyn std::error::Error;
@@ -213,15 +210,30 @@ impl Engine {
             Err(_) => return,
         };
         let members: Arc<[Member]> = peers.into_iter().map(Member::of).collect();
-        if self.fleet.seen_at.lock().replace(self.ambient.steady()).is_none() {
-            // A process of this node before this one said for whom it stands.
-            let before = members.iter().find(|member| member.is_me).map(|me| me.card.stands_for.clone());
-            self.fleet.stands_for.lock().extend(before.into_iter().flatten());
-        }
+        *self.fleet.seen_at.lock() = Some(self.ambient.steady());
+        self.forget_placed(&members);
         *self.fleet.members.lock() = Arc::clone(&members);
         for member in self.to_adopt(&members) {
             self.take_over(&member).await;
         }
+    }
+
+    /// Says what there is to say, and asks who the others are. Blocks.
+    fn say_and_ask(&self) -> Result<Vec<Peer>, sortie_journal::ReadError> {
+        let Some(fleet) = self.log.fleet() else { return Ok(Vec::new()) };
+        if self.fleet.seen_at.lock().is_none() {
+            // A process of this node before this one may have adopted some.
+            self.stand_for(fleet.adopted_from()?);
+        }
+        fleet.say(self.card().write());
+        fleet.peers()
+    }
+
+    /// Whoever means nodes of these names means this one from now on, where they are not there.
+    fn stand_for(&self, names: impl IntoIterator<Item = String>) {
+        let mut stands_for = self.fleet.stands_for.lock();
+        stands_for.extend(names);
+        stands_for.remove(self.settings.rules.instance_id.as_str());
     }
 
     /// How many missions are not over.

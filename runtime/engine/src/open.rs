@@ -251,6 +251,7 @@ impl Engine {
             settings,
         });
         this.set(Arc::downgrade(&engine)).expect("set once");
+        engine.keep_in_mind_what_was_adopted().map_err(unreadable)?;
         inventory.asleep.into_iter().for_each(|(no, at)| engine.wake_at(no, at));
         engine.watch_sleepers(inventory.sleepers);
         engine.commit.children().take_in(inventory.families);

@@ -8,6 +8,7 @@
 #[expect(dead_code, reason = "here nodes are opened on a store of the test's own")]
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -23,7 +24,7 @@ use sortie_contract::{InstanceId, Status};
 use sortie_engine::fleet::{Card, Own};
 use sortie_engine::intake::DispatchError;
 use sortie_engine::{Engine, Guests, OpenLog};
-use sortie_journal::{MemoryFleet, MemoryLog};
+use sortie_journal::{Log as _, MemoryFleet, MemoryLog};
 use sortie_sandbox::Host;
 use sortie_tools::{CallContext, Changed, Provider, ProviderError, Tool};
 use tempfile::TempDir;
@@ -115,13 +116,19 @@ impl Tool for Effect {
 struct Node {
     engine: Arc<Engine>,
     calls: Arc<AtomicUsize>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 fn node(store: &MemoryFleet, name: &str, guests: Arc<dyn Guests>, wire: &Arc<Receiver>) -> Node {
-    let folder = tempfile::tempdir().unwrap();
+    node_in(tempfile::tempdir().unwrap(), store, name, guests, wire)
+}
+
+fn node_in(folder: TempDir, store: &MemoryFleet, name: &str, guests: Arc<dyn Guests>, wire: &Arc<Receiver>) -> Node {
     let log: MemoryLog = store.open(name, name);
-    let log: OpenLog = Box::new(move |_| Ok(Arc::new(log)));
+    let log: OpenLog = Box::new(move |visit| {
+        log.heads_oldest_first(None, usize::MAX)?.into_iter().for_each(|(no, head)| visit(no, head));
+        Ok(Arc::new(log))
+    });
     let ambient: Surroundings = Arc::new(System::new(tokio::runtime::Handle::current()));
     let calls = Arc::new(AtomicUsize::new(0));
     let tools: Vec<Arc<dyn Provider>> = vec![Arc::new(Tools { calls: Arc::clone(&calls) })];
@@ -133,7 +140,7 @@ fn node(store: &MemoryFleet, name: &str, guests: Arc<dyn Guests>, wire: &Arc<Rec
     engine.among(Own { card, plugins: Box::new(Vec::new), lease: LOOKS });
     engine.start();
     engine.start_fleet();
-    Node { engine, calls, _folder: folder }
+    Node { engine, calls, folder }
 }
 
 impl Node {
@@ -223,6 +230,76 @@ async fn what_is_anothers_is_told_to_whoever_asks_and_goes_on_where_it_left_off(
     assert!(replayed.replayed);
     a.engine.dispatch(meant("m-3", "b", "nothing")).await.unwrap();
     until("it ended here", || a.status("m-3") == Some(Status::Completed)).await;
+    a.engine.stop().await;
+    // Also once it has started again.
+    let a = node(&store, "a", calling(&allowed()), &wire);
+    until("it has looked around", || a.engine.fleet_seen().is_some()).await;
+    a.engine.dispatch(meant("m-4", "b", "nothing")).await.unwrap();
+    until("it ended here", || a.status("m-4") == Some(Status::Completed)).await;
+    a.engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_that_come_at_once_are_spread_before_anybody_tells_of_them() {
+    let (store, wire, held) = (MemoryFleet::new(LEASE), Arc::new(Receiver::default()), Arc::new(Notify::new()));
+    let [a, b, c] = ["a", "b", "c"].map(|name| node(&store, name, calling(&held), &wire));
+    a.knows(2).await;
+    let mut given = BTreeSet::new();
+    for no in 0..100 {
+        // Those that it would send on never come there: nobody else tells of more to do.
+        match a.engine.dispatch(meant(&format!("m-{no}"), "*", "call")).await {
+            Ok(_) => given.insert("a".to_owned()),
+            Err(DispatchError::Elsewhere(member)) => given.insert(member.name),
+            Err(error) => panic!("{error}"),
+        };
+    }
+    assert_eq!(given, BTreeSet::from(["a", "b", "c"].map(str::to_owned)));
+    for node in [a, b, c] {
+        node.engine.stop().await;
+    }
+}
+
+/// A plugin that writes a file, says so, and waits until it may be done.
+fn writing(wrote: &Arc<Notify>, may: &Arc<Notify>) -> Arc<dyn Guests> {
+    let (wrote, may) = (Arc::clone(wrote), Arc::clone(may));
+    Arc::new(Play(move |_: Brief, host: Arc<dyn Host>| {
+        let (wrote, may) = (Arc::clone(&wrote), Arc::clone(&may));
+        async move {
+            let arguments = json!({"path": "a.txt", "content": "x"}).to_string();
+            drop(host.start(&ToolName::new("Write"), arguments).answer.await);
+            wrote.notify_one();
+            may.notified().await;
+            done()
+        }
+    }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_ended_while_it_adopted_keeps_in_mind_where_files_are_when_it_starts_again() {
+    let (store, wire, wrote) = (MemoryFleet::new(LEASE), Arc::new(Receiver::default()), Arc::new(Notify::new()));
+    let b = node(&store, "b", writing(&wrote, &Arc::new(Notify::new())), &wire);
+    let mut text: Value = serde_json::from_str(&meant("m-1", "b", "write")).unwrap();
+    text["constraints"] = json!({"allowed_tools": ["Write"]});
+    b.engine.dispatch(text.to_string()).await.unwrap();
+    wrote.notified().await;
+    store.pause("b", true);
+    store.pass(LEASE * 2);
+    // The log has given it, and that it was asked is all that is kept.
+    let (folder, share) = (tempfile::tempdir().unwrap(), b.engine.log().fleet().unwrap().share());
+    let workspaces = folder.path().join("workspaces");
+    std::fs::create_dir_all(&workspaces).unwrap();
+    std::fs::write(workspaces.join("adopting"), "").unwrap();
+    let adopter: MemoryLog = store.open("a", "a");
+    adopter.fleet().unwrap().adopt(share, &mut |_, _| ()).unwrap();
+    drop(adopter);
+    let a = node_in(folder, &store, "a", writing(&Arc::new(Notify::new()), &allowed()), &wire);
+    assert!(!a.folder.path().join("workspaces/adopting").exists(), "it is kept in mind by session");
+    let no = a.engine.find("m-1").unwrap().unwrap();
+    while !a.engine.go_on_empty(no).await.unwrap() {
+        assert_ne!(a.status("m-1"), Some(Status::Completed), "it went on without its files");
+        tokio::task::yield_now().await;
+    }
+    until("it goes on once somebody says so", || a.status("m-1") == Some(Status::Completed)).await;
     a.engine.stop().await;
 }
 

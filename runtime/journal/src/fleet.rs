@@ -200,7 +200,8 @@ pub trait Fleet: Debug + Send + Sync {
     /// The same as a claim of a schedule, before it is made: all nodes of a store have one set of names.
     fn claim_schedule(&self, id: String) -> BoxFuture<'_, Result<Owner, WriteError>>;
 
-    /// Who has the mission of that name. Nobody, and this node itself, are `None`. Blocks.
+    /// Who has the mission of that name. Nobody, and this node itself, are `None`; while this one reads what it has adopted, it is whoever
+    /// left it, whose lease has run out. Blocks.
     ///
     /// # Errors
     /// [`ReadError`] of the store as a whole.
@@ -217,6 +218,12 @@ pub trait Fleet: Debug + Send + Sync {
     /// # Errors
     /// As [`Fleet::holder`].
     fn peers(&self) -> Result<Vec<Peer>, ReadError>;
+
+    /// What those called themselves whose shares this log has adopted, or began with: by share. Blocks.
+    ///
+    /// # Errors
+    /// As [`Fleet::holder`].
+    fn adopted_from(&self) -> Result<Vec<String>, ReadError>;
 
     /// What this node says of itself to the others, in the place of what it said before. It is written with the next sign of life, which
     /// is a third of the lease away at most.

@@ -8,10 +8,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
-use sortie_contract::{MissionNo, SessionId, Status, Timestamp, VpId};
+use sortie_contract::{MissionNo, SessionId, Timestamp, VpId};
 use sortie_journal::{AdoptError, Adopted, Head, ReadError};
 use sortie_mission::queue::Waiting;
 
+use super::workspace::has_run;
 use super::{Draining, Member};
 use crate::Engine;
 use crate::children::Found;
@@ -21,7 +22,8 @@ use crate::recover::GoesOn;
 #[derive(Default)]
 struct Came {
     adopted: Adopted,
-    stands: Vec<(MissionNo, Status, bool)>,
+    /// How many missions.
+    open: u64,
     waiting: Vec<Waiting>,
     alarms: Vec<(MissionNo, Timestamp)>,
     sleepers: Vec<MissionNo>,
@@ -36,10 +38,8 @@ struct Came {
 impl Came {
     fn add(&mut self, no: MissionNo, head: &Head) {
         self.families.add(no, head);
-        if !head.status.is_final() {
-            self.stands.push((no, head.status, head.suspended));
-        }
-        if head.overview.as_ref().is_none_or(|overview| overview.started_at.is_some()) {
+        self.open += u64::from(!head.status.is_final());
+        if has_run(head) {
             self.ran.push((head.vp.clone(), head.session.clone(), no));
         }
         match GoesOn::of(no, head) {
@@ -107,20 +107,14 @@ impl Engine {
             }
             Err(_) => return,
         };
-        let (missions, deliveries, schedules) =
-            (came.stands.len(), came.adopted.cursors.len(), came.adopted.schedules.len());
+        let (missions, deliveries, schedules) = (came.open, came.adopted.cursors.len(), came.adopted.schedules.len());
         self.fleet.counts.shares.fetch_add(came.adopted.shares.len() as u64, Relaxed);
-        self.fleet.counts.missions.fetch_add(missions as u64, Relaxed);
+        self.fleet.counts.missions.fetch_add(missions, Relaxed);
         if let Some(error) = &came.read {
             let error = error as &dyn std::error::Error;
             tracing::error!(%share, error, "some of what a node left cannot be read");
         }
-        {
-            let mut stands_for = self.fleet.stands_for.lock();
-            stands_for.extend(dead.card.stands_for.iter().cloned());
-            stands_for.insert(dead.name.clone());
-            stands_for.remove(self.settings.rules.instance_id.as_str());
-        }
+        self.stand_for(dead.card.stands_for.iter().cloned().chain([dead.name.clone()]));
         self.take_in(came);
         let took_ms = u64::try_from(self.ambient.steady().saturating_sub(begun).as_millis()).unwrap_or(u64::MAX);
         let node = dead.name.as_str();
@@ -131,15 +125,30 @@ impl Engine {
     fn adopt(&self, share: sortie_journal::ShareNo) -> Result<Came, AdoptError> {
         let Some(fleet) = self.log.fleet() else { return Err(AdoptError::Gone { share }) };
         let mut came = Came::default();
-        came.adopted = fleet.adopt(share, &mut |no, head| came.add(no, &head))?;
+        self.begins_to_adopt();
+        let adopted = fleet.adopt(share, &mut |no, head| {
+            if !head.status.is_final() {
+                // Before anybody finds it: whoever changes it then counts from here.
+                self.commit.moved(no, None, (head.status, head.suspended));
+            }
+            came.add(no, &head);
+        });
+        if let Err(AdoptError::Held { .. } | AdoptError::Gone { .. }) = &adopted {
+            self.has_adopted();
+        }
+        came.adopted = adopted?;
+        // As the store has it: one that was drained does not say any more for whom it stood.
+        let names = fleet.adopted_from().map(|names| self.stand_for(names));
         // What cannot be read of the rest keeps nobody waiting who can be.
-        came.read = self.take_in_beside(&mut came).err();
+        came.read = names.and(self.take_in_beside(&mut came)).err();
         Ok(came)
     }
 
     /// Takes in what stands beside missions. Blocks.
     fn take_in_beside(&self, came: &mut Came) -> Result<(), ReadError> {
-        self.keep_in_mind_where_files_are(&came.ran);
+        if self.keep_in_mind_where_files_are(&came.ran) {
+            self.has_adopted();
+        }
         self.clocks.take_up(came.adopted.clocks.iter().copied());
         self.pins.take_in(self.log.pins()?);
         self.unread.take_in(self.log.quarantined()?, came.adopted.headless.iter().copied());
@@ -148,11 +157,10 @@ impl Engine {
 
     /// From here on its missions are like any.
     fn take_in(self: &Arc<Self>, came: Came) {
-        for (no, status, suspended) in came.stands {
-            self.commit.moved(no, None, (status, suspended));
-        }
         self.commit.children().take_in(came.families);
-        came.waiting.iter().for_each(|waiting| self.desk.push(waiting));
+        // Some may have ended since they were read.
+        let waiting = came.waiting.iter().filter(|waiting| self.commit.standings().has(waiting.no));
+        waiting.for_each(|waiting| self.desk.push(waiting));
         came.alarms.into_iter().for_each(|(no, at)| self.wake_at(no, at));
         self.watch_sleepers(came.sleepers);
         let cursors = came.adopted.cursors.iter();

@@ -6,17 +6,25 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sortie_contract::InstanceId;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::plugin::PluginRef;
-use sortie_journal::{Admitted, Decision, Keys, OwnedKeys, Owner};
+use sortie_journal::{Admitted, Decision, Keys, OwnedKeys, Owner, ShareNo};
 use sortie_mission::NodeRules;
 use sortie_mission::placement::{Candidate, Target, place};
 
 use super::{Draining, Member};
 use crate::intake::DispatchError;
 use crate::{Engine, ReadError};
+
+/// What a node was given that it has not told of yet: many that come at once are spread all the same.
+pub(super) struct Placed {
+    /// Since when this is counted, by the steady clock.
+    since: Duration,
+    missions: u64,
+}
 
 impl Engine {
     /// Sees that an envelope need not go to another node. Whoever asks knows that no mission of its name or key is here. Nothing is claimed:
@@ -100,10 +108,32 @@ impl Engine {
         }
         let parsed: Vec<BTreeMap<String, PluginRef>> =
             members.iter().map(|member| plugins_by(&member.card.plugins_by)).collect();
-        let candidates: Vec<Candidate<'_>> =
-            members.iter().zip(&parsed).map(|(member, plugins_by)| candidate(member, plugins_by)).collect();
+        let candidates: Vec<Candidate<'_>> = {
+            let placed = self.fleet.placed.lock();
+            let with = |member: &Member| placed.get(&member.share).map_or(0, |placed| placed.missions);
+            let open = |member: &Member| match member.is_me {
+                true => self.open_missions(),
+                false => member.card.open.saturating_add(with(member)),
+            };
+            let both = members.iter().zip(&parsed);
+            both.map(|(member, plugins_by)| candidate(member, plugins_by, open(member))).collect()
+        };
         let index = place(envelope, &candidates)?;
-        Some(&members[index]).filter(|member| !member.is_me).cloned()
+        let member = Some(&members[index]).filter(|member| !member.is_me)?;
+        let since = self.ambient.steady();
+        self.fleet.placed.lock().entry(member.share).or_insert(Placed { since, missions: 0 }).missions += 1;
+        Some(member.clone())
+    }
+
+    /// Whoever has said something new has counted what it was given; what was given long ago never came there.
+    pub(super) fn forget_placed(&self, members: &[Member]) {
+        let (before, now, lease) = (self.members(), self.ambient.steady(), self.lease());
+        let open = |members: &[Member], share: ShareNo| {
+            members.iter().find(|member| member.share == share).map(|member| member.card.open)
+        };
+        self.fleet.placed.lock().retain(|share, placed| {
+            open(&before, *share) == open(members, *share) && now.saturating_sub(placed.since) < lease
+        });
     }
 
     /// The rules by which this node takes an envelope: what is meant for its groups, for a node whose missions it has, or for another of
@@ -148,7 +178,7 @@ fn plugins_by(written: &BTreeMap<String, String>) -> BTreeMap<String, PluginRef>
     written.iter().filter_map(|(by, plugin)| Some((by.clone(), plugin.parse().ok()?))).collect()
 }
 
-fn candidate<'a>(member: &'a Member, plugins_by: &'a BTreeMap<String, PluginRef>) -> Candidate<'a> {
+fn candidate<'a>(member: &'a Member, plugins_by: &'a BTreeMap<String, PluginRef>, open: u64) -> Candidate<'a> {
     let card = &member.card;
     Candidate {
         name: &member.name,
@@ -159,7 +189,7 @@ fn candidate<'a>(member: &'a Member, plugins_by: &'a BTreeMap<String, PluginRef>
         plugins: &card.plugins,
         tools: &card.tools,
         lanes: &card.lanes,
-        open: card.open,
+        open,
         max_running: card.max_running,
         // Nobody can send it anything where it does not say where it is.
         is_closed: !member.is_live() || card.is_draining || card.is_paused || (!member.is_me && card.url.is_none()),

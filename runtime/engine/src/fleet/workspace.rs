@@ -5,9 +5,11 @@
 //! written is held back until its folder is here (its node's disk was brought, or copied from) or somebody says that it is to go on with an
 //! empty one. A session of which none has goes on at once, and so does one whose folder is kept where nodes share it (`[workspace] portable`).
 //!
-//! What is not here is kept in mind beside where it would be, in a file that outlives the process.
+//! What is not here is kept in mind beside where it would be, in a file that outlives the process. A process that ends between an adoption
+//! and that leaves word of it, and the next one sees to it before any turn is given.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use sortie_contract::record::Record;
 use sortie_contract::{MissionNo, SessionId, Timestamp, VpId};
+use sortie_journal::{Head, ShareNo};
 
 use crate::live::Live;
 use crate::views::PIECE_BYTES;
@@ -24,6 +27,12 @@ use crate::{Engine, ReadError};
 
 /// What stands behind the name of a folder in the name of the file that says that it is elsewhere.
 const ELSEWHERE: &str = "elsewhere";
+
+/// The file that says that a share is being adopted: it may not be kept in mind yet which of its files are elsewhere.
+const ADOPTING: &str = "adopting";
+
+/// Heads that are read at once.
+const HEADS: usize = 1_000;
 
 /// The tools that write into a workspace. Those of servers have none.
 const WRITES: [&str; 3] = ["Write", "Edit", "Bash"];
@@ -34,13 +43,62 @@ const LOOKED_THROUGH_MAX: usize = 1_000;
 /// How long a mission rests that is held back, before it is looked again.
 const REST: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
 
-/// The missions that are held back, with where their files would be.
+/// Sessions whose files are elsewhere.
 #[derive(Default)]
-pub(super) struct Sessions(Mutex<BTreeMap<MissionNo, PathBuf>>);
+pub(super) struct Sessions {
+    /// The missions that are held back, with where their files would be.
+    held: Mutex<BTreeMap<MissionNo, PathBuf>>,
+    /// What could not be written, by folder: it holds for as long as this process does.
+    unwritten: Mutex<BTreeMap<PathBuf, String>>,
+}
 
 impl Engine {
-    /// Keeps in mind which sessions' folders are not here, of missions that have run elsewhere. Blocks.
-    pub(super) fn keep_in_mind_where_files_are(&self, ran: &[(VpId, SessionId, MissionNo)]) {
+    /// From here on something may be adopted of which it is not kept in mind yet where its files are. Blocks.
+    pub(super) fn begins_to_adopt(&self) {
+        if let Err(error) = write(&self.adopting(), "").and_then(|()| sync(&[self.adopting()])) {
+            tracing::error!(%error, "it cannot be kept in mind that a share is being adopted");
+        }
+    }
+
+    /// Nothing of it is left to be kept in mind. Blocks.
+    pub(super) fn has_adopted(&self) {
+        if let Err(error) = fs::remove_file(self.adopting())
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "what says that a share is being adopted cannot be removed: it is looked through again at the next start");
+        }
+    }
+
+    /// Keeps in mind what a process that ended while it adopted could not. To be called before any turn is given. Blocks.
+    pub(crate) fn keep_in_mind_what_was_adopted(&self) -> Result<(), sortie_journal::ReadError> {
+        let Some(fleet) = self.log.fleet() else { return Ok(()) };
+        if !self.adopting().exists() {
+            return Ok(());
+        }
+        let (mine, mut after, mut ran) = (fleet.share(), None, Vec::new());
+        loop {
+            let heads = self.log.heads_oldest_first(after, HEADS)?;
+            let Some((last, _)) = heads.last() else { break };
+            after = Some(*last);
+            let theirs = heads.iter().filter(|(no, head)| ShareNo::of(no.0) != mine && has_run(head));
+            ran.extend(theirs.map(|(no, head)| (head.vp.clone(), head.session.clone(), *no)));
+        }
+        if self.keep_in_mind_where_files_are(&ran) {
+            self.has_adopted();
+        }
+        Ok(())
+    }
+
+    /// Beside the folders of sessions.
+    fn adopting(&self) -> PathBuf {
+        let (vp, session) = (VpId::new(ADOPTING), SessionId::new(ADOPTING));
+        self.workspaces.place(&vp.expect("a name"), &session.expect("a name")).with_file_name(ADOPTING)
+    }
+
+    /// Keeps in mind which sessions' folders are not here, of missions that have run elsewhere; false where a process that comes after this
+    /// one would not know of each. Blocks.
+    pub(super) fn keep_in_mind_where_files_are(&self, ran: &[(VpId, SessionId, MissionNo)]) -> bool {
+        let (mut written, mut is_kept) = (Vec::new(), true);
         let mut sessions: FxHashMap<(&VpId, &SessionId), Vec<MissionNo>> = FxHashMap::default();
         for (vp, session, no) in ran {
             sessions.entry((vp, session)).or_default().push(*no);
@@ -51,11 +109,22 @@ impl Engine {
                 continue;
             }
             let numbers: Vec<String> = missions.iter().map(|no| no.0.to_string()).collect();
-            if let Err(error) = write(&mark(&folder), &numbers.join("\n")) {
-                // Without it the session would go on in an empty folder.
-                tracing::error!(folder = %folder.display(), %error, "it cannot be kept in mind that the files of a session are elsewhere");
+            let (mark, numbers) = (mark(&folder), numbers.join("\n"));
+            match write(&mark, &numbers) {
+                Ok(()) => written.push(mark),
+                Err(error) => {
+                    tracing::error!(folder = %folder.display(), %error, "it cannot be kept in mind that the files of a session are elsewhere");
+                    // Without it the session would go on in an empty folder.
+                    self.fleet.sessions.unwritten.lock().insert(folder, numbers);
+                    is_kept = false;
+                }
             }
         }
+        if let Err(error) = sync(&written) {
+            tracing::error!(%error, "that the files of sessions are elsewhere may be forgotten with the power");
+            is_kept = false;
+        }
+        is_kept
     }
 
     /// Until when a mission waits whose turn it is, because the files of its session are on another node's disk.
@@ -67,7 +136,7 @@ impl Engine {
         let place = folder.clone();
         let is_needed =
             self.ambient.unblock(move || engine.is_missed(&place) && !engine.is_carried(&vp, &session)).await;
-        let mut held = self.fleet.sessions.0.lock();
+        let mut held = self.fleet.sessions.held.lock();
         if !is_needed.unwrap_or(false) {
             held.remove(&live.no);
             return None;
@@ -82,7 +151,7 @@ impl Engine {
 
     /// Why a mission is held back, where its files are elsewhere.
     pub(crate) fn workspace_elsewhere(&self, no: MissionNo) -> Option<String> {
-        let held = self.fleet.sessions.0.lock();
+        let held = self.fleet.sessions.held.lock();
         let folder = held.get(&no)?;
         Some(format!(
             "the files of its session are on the disk of the node that died: bring them to {}, or let it go on with an empty folder",
@@ -99,17 +168,25 @@ impl Engine {
             return Ok(false);
         }
         let head = self.log.head(no)?.ok_or(ReadError::Unknown)?;
-        let mark = mark(&self.workspaces.place(&head.vp, &head.session));
-        // From here on nothing says that it is elsewhere: it is made here, when somebody works in it.
-        let forgotten = self.ambient.unblock(move || std::fs::remove_file(mark)).await.map_err(ReadError::Task)?;
+        let (workspaces, vp, session) = (Arc::clone(&self.workspaces), head.vp.clone(), head.session.clone());
+        let folder = self.workspaces.place(&head.vp, &head.session);
+        let mark = mark(&folder);
+        // From here on nothing says that it is elsewhere: it is here, and empty. One that is fetched from where nodes share it is made then.
+        let forget = move || {
+            if !workspaces.is_portable() {
+                drop(workspaces.open(&vp, &session)?);
+            }
+            fs::remove_file(mark)
+        };
+        let forgotten = self.ambient.unblock(forget).await.map_err(ReadError::Task)?;
         if let Err(error) = forgotten
             && error.kind() != io::ErrorKind::NotFound
         {
             return Err(ReadError::Artifact(error));
         }
+        self.fleet.sessions.unwritten.lock().remove(&folder);
         let waiting: Vec<MissionNo> = {
-            let folder = self.workspaces.place(&head.vp, &head.session);
-            let mut held = self.fleet.sessions.0.lock();
+            let mut held = self.fleet.sessions.held.lock();
             let (freed, kept) = std::mem::take(&mut *held).into_iter().partition(|(_, of)| *of == folder);
             *held = kept;
             let freed: BTreeMap<MissionNo, PathBuf> = freed;
@@ -144,11 +221,13 @@ impl Engine {
     /// Whether a folder is elsewhere of which some mission has written something. Blocks.
     fn is_missed(&self, folder: &Path) -> bool {
         let mark = mark(folder);
-        let Ok(numbers) = std::fs::read_to_string(&mark) else { return false };
+        let unwritten = self.fleet.sessions.unwritten.lock().get(folder).cloned();
+        let Some(numbers) = unwritten.or_else(|| fs::read_to_string(&mark).ok()) else { return false };
         let missed = !folder.exists() && self.has_written(&numbers);
         if !missed {
+            self.fleet.sessions.unwritten.lock().remove(folder);
             // Where it stays it is looked at again.
-            let _ = std::fs::remove_file(&mark);
+            let _ = fs::remove_file(&mark);
         }
         missed
     }
@@ -189,7 +268,21 @@ fn mark(folder: &Path) -> PathBuf {
 
 fn write(path: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+        fs::create_dir_all(folder)?;
     }
-    std::fs::write(path, text)
+    fs::write(path, text)
+}
+
+/// Has files, which are all in one folder, outlive the power. Together: the first takes most of the others along.
+fn sync(files: &[PathBuf]) -> io::Result<()> {
+    files.iter().try_for_each(|file| File::open(file)?.sync_all())?;
+    match files.first().and_then(|file| file.parent()) {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Whether a mission has run, as far as its head says.
+pub(super) fn has_run(head: &Head) -> bool {
+    head.overview.as_ref().is_none_or(|overview| overview.started_at.is_some())
 }

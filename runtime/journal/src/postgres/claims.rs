@@ -33,6 +33,9 @@ const TOGETHER: usize = 256;
 /// How long a claim waits for this node to have read what it has adopted.
 const MOMENT: Duration = Duration::from_millis(20);
 
+/// So many of them, at most: those that are asked for with it, and behind it, wait as long. A large share takes minutes.
+const MOMENTS: u32 = 5;
+
 /// A row for each name that has none: for a mission that is written, whoever asked before.
 pub(super) const KEEP: &str = "
 INSERT INTO sortie_claims (key, share) SELECT key, $2::bigint FROM unnest($1::bytea[]) AS k (key)
@@ -67,6 +70,12 @@ SELECT p.share, p.node, p.name, p.card, (extract(epoch FROM p.since) * 1000000):
     extract(epoch FROM p.lease_until - now())::float8
 FROM sortie_shares AS p WHERE p.heir IS NULL ORDER BY p.share";
 
+/// A share as whoever held it last left it, whoever has adopted it since.
+pub(super) const LEFT: &str = "
+SELECT p.share, p.node, p.name, p.card, (extract(epoch FROM p.since) * 1000000)::bigint,
+    extract(epoch FROM p.lease_until - now())::float8
+FROM sortie_shares AS p WHERE p.share = $1";
+
 fn key(kind: u8, name: &str) -> Vec<u8> {
     [&[kind], name.as_bytes()].concat()
 }
@@ -91,7 +100,10 @@ pub(super) fn schedule(id: &str) -> Vec<u8> {
     key(b's', id)
 }
 
-/// A row of [`OWNERS`] or [`PEERS`].
+/// What those called themselves whose shares this one's are.
+pub(super) const ADOPTED: &str = "SELECT name FROM sortie_shares WHERE heir = $1 ORDER BY share";
+
+/// A row of [`OWNERS`], [`PEERS`] or [`LEFT`].
 pub(super) fn peer(row: &Row, mine: ShareNo) -> Peer {
     let share = hold::share(row, 0);
     Peer {
@@ -166,9 +178,9 @@ impl Claimer {
         }
     }
 
-    /// Answers all of them, for as long as it takes.
+    /// Answers all of them, for as long as it takes; those are left out that this node has adopted and does not know yet.
     async fn decide(&mut self, batch: &[Wanted], answers: &mut [Option<Owner>]) -> Result<(), WriteError> {
-        let (mut looks, mut attempts) = (false, 0);
+        let (mut looks, mut attempts, mut moments) = (false, 0, 0);
         loop {
             let outcome = self.attempt(batch, answers, looks).await;
             if answers.iter().all(Option::is_some) {
@@ -176,7 +188,11 @@ impl Claimer {
             }
             looks = true;
             match outcome {
-                Ok(()) => sleep(MOMENT).await,
+                Ok(()) if moments == MOMENTS => return Ok(()),
+                Ok(()) => {
+                    moments += 1;
+                    sleep(MOMENT).await;
+                }
                 Err(Trouble::Fenced) => return Err(fleet::taken()),
                 Err(Trouble::Said(error)) if trouble::is_a_collision(&error) => {
                     attempts += 1;

@@ -34,9 +34,20 @@ impl PostgresLog {
         told.await.unwrap_or(Err(WriteError::Closed))
     }
 
+    /// What this node has adopted, and is reading still, is not there yet: it is told as that of whoever left it.
     fn held_elsewhere(&self, name: Vec<u8>) -> Result<Option<Peer>, ReadError> {
+        let mine = self.holding.mine;
         let rows = self.rows(claims::OWNERS, vec![Box::new(vec![name])])?;
-        Ok(rows.first().map(|row| claims::peer(row, self.holding.mine)).filter(|peer| !peer.is_me))
+        let Some(row) = rows.first() else { return Ok(None) };
+        let (peer, of) = (claims::peer(row, mine), hold::share(row, 7));
+        if !peer.is_me {
+            return Ok(Some(peer));
+        }
+        if self.holding.has(of) {
+            return Ok(None);
+        }
+        let left = self.rows(claims::LEFT, vec![Box::new(hold::no(of))])?;
+        Ok(left.first().map(|row| claims::peer(row, mine)))
     }
 
     /// Gives the scribe something to do, and waits for what comes of it on a thread that may.
@@ -145,6 +156,11 @@ impl Fleet for PostgresLog {
     fn peers(&self) -> Result<Vec<Peer>, ReadError> {
         let rows = self.rows(claims::PEERS, Vec::new())?;
         Ok(rows.iter().map(|row| claims::peer(row, self.holding.mine)).collect())
+    }
+
+    fn adopted_from(&self) -> Result<Vec<String>, ReadError> {
+        let rows = self.rows(claims::ADOPTED, vec![Box::new(hold::no(self.holding.mine))])?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     fn say(&self, card: String) {

@@ -240,6 +240,11 @@ struct AtOnce<'a> {
 
 impl Rows for AtOnce<'_> {
     fn head(&self, mission: MissionNo) -> Result<Option<Head>, ReadError> {
+        // In the catalog already, while the rest of its share is being read: nothing of it is given out yet.
+        if !self.log.holding.has(ShareNo::of(mission.0)) {
+            self.is_away.set(true);
+            return Err(read::storage("it is being adopted"));
+        }
         match self.log.reader.rows_at_once(HEAD, vec![Box::new(int(mission.0))])? {
             Some(rows) => Ok(rows.first().map(head).transpose()?.map(|(_, head)| head)),
             None => {

@@ -320,6 +320,7 @@ fn whoever_adopts_an_adopter_gets_all_of_it(kit: &dyn Kit) {
     kit.silence(0);
     let (adopted, shown) = adopt(&**b, ShareNo(0)).unwrap();
     assert_eq!((adopted.shares, shown), (vec![ShareNo(0), ShareNo(2)], vec![numbers[0], numbers[2], of_a]));
+    assert_eq!(fleet(&**b).adopted_from().unwrap(), [name(0), name(2)]);
     assert!(take(&**b, of_vp(11, 2)) > of_a);
     for (name, vp) in [(10, 0), (2, 2), (0, 0)] {
         assert_eq!(claim(&**b, of_vp(name, vp)), None);
@@ -346,6 +347,7 @@ fn what_was_adopted_is_there_after_a_restart(kit: &dyn Kit) {
     assert_eq!(b.balances(date(2026, 1, 1)).unwrap()[0].1.reserved, Spend { llm_calls: 1, cost: MicroUsd(3) });
     assert_eq!(b.actions(None, 9).unwrap().len(), 1);
     b.change_schedule(moved(1, 1, 1)).unwrap().wait().unwrap();
+    assert_eq!(fleet(&*b).adopted_from().unwrap(), [name(0)], "for whom it stands");
     let next = take(&*b, of_vp(3, 1));
     assert!(next > of_b);
     let folder = tempfile::tempdir().unwrap();
@@ -379,9 +381,11 @@ fn a_share_that_was_given_back_is_anybodys_at_once(kit: &dyn Kit) {
     take(&*a, of_vp(2, 1));
     a.close().unwrap();
     assert_eq!(adopt(&*b, ShareNo(0)).unwrap().1.first(), Some(&of_a));
+    assert_eq!(fleet(&*b).adopted_from().unwrap(), [name(0)]);
     fleet(&*b).give_back();
     b.close().unwrap();
     let c = kit.open(2);
+    assert_eq!(fleet(&*c).adopted_from().unwrap(), [name(0)]);
     assert_eq!((fleet(&*c).share(), c.heads_oldest_first(None, 9).unwrap().len()), (ShareNo(1), 2));
 }
 

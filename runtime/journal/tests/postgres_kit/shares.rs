@@ -5,10 +5,12 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sortie_contract::MissionNo;
-use sortie_journal::{Admitted, AdoptError, Claimed, Log, MemoryLog, Owner, PostgresLog, Receipt, ShareNo, Store};
+use sortie_journal::{
+    AdmitError, Admitted, AdoptError, Claimed, Log, MemoryLog, Owner, PostgresLog, Receipt, ShareNo, Store, WriteError,
+};
 
 use super::proxy::Proxy;
 use super::server::Server;
@@ -102,6 +104,44 @@ fn what_was_on_its_way_when_a_share_was_adopted_never_lands() {
     assert_eq!((b.head(MissionNo(2)).unwrap(), b.actions(None, 99).unwrap()), (None, vec![]));
     assert_eq!(server.sql("late", "SELECT count(*) FROM sortie_frames"), "1");
     take(&*b, plain(2));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "that it does not take long is tested")]
+fn what_was_adopted_is_away_until_it_is_read_and_never_unknown() {
+    let Some(server) = Server::start() else { return };
+    let kit = Nodes::on(&server, "unread", Duration::from_secs(1));
+    let [a, b] = [0, 1].map(|node| kit.open(node));
+    let no = take(&*a, of_vp(1, 1));
+    kit.silence(0);
+    let names = keys(of_vp(1, 1));
+    let mut seen = 0;
+    loop {
+        let adopted = of(&*b).adopt(ShareNo(0), &mut |_, _| {
+            seen += 1;
+            let holder = of(&*b).holder(&names.mission_id).unwrap();
+            let holder = holder.map(|peer| (peer.is_live(), peer.is_me, peer.name));
+            assert_eq!(holder, Some((false, false, name(0))));
+            let asked = b.admit(names.keys(), &mut |known| panic!("it is not known yet: {known:?}"));
+            assert!(matches!(asked, Err(AdmitError::Write(WriteError::Overloaded))), "{asked:?}");
+            // A claim on a VP that may be at home there is told so, and holds up no other.
+            let begun = Instant::now();
+            let soon = wait(of(&*b).claim(keys(of_vp(9, 1))));
+            assert!(matches!(soon, Err(WriteError::Overloaded)), "{soon:?}");
+            assert_eq!(fleet::claim(&*b, of_vp(8, 8)), None);
+            assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        });
+        match adopted {
+            Ok(_) => break,
+            // Who has only begun waits.
+            Err(AdoptError::Held { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(seen, 1);
+    assert_eq!(b.find(&names.mission_id).unwrap().map(|twin| twin.no), Some(no));
+    assert_eq!(of(&*b).holder(&names.mission_id).unwrap(), None, "it is this node's");
+    kit.hears(0);
 }
 
 #[test]

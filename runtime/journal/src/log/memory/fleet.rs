@@ -305,6 +305,12 @@ impl Fleet for MemoryLog {
         Ok(there.filter_map(|(share, _)| inner.peer(*share, seat.share)).collect())
     }
 
+    fn adopted_from(&self) -> Result<Vec<String>, ReadError> {
+        let (seat, inner) = (self.seat(), self.seat().store.inner.lock());
+        let adopted = inner.places.values().filter(|place| place.heir == Some(seat.share));
+        Ok(adopted.map(|place| place.name.clone()).collect())
+    }
+
     fn say(&self, card: String) {
         if let Ok(Writing(mut inner)) = self.seat().writes()
             && let Some(place) = inner.places.get_mut(&self.seat().share)
