@@ -24,6 +24,7 @@ mod memory;
 mod node;
 mod notices;
 mod portable;
+mod private;
 mod reload;
 mod shared;
 mod space;

@@ -1,6 +1,5 @@
 //! The composition root: what a configuration says becomes the parts of a driver, and its faces.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -34,7 +33,7 @@ use crate::reload::Reload;
 use crate::shared::Shared;
 use crate::space::Space;
 use crate::store::{self, Kept};
-use crate::{SANDBOX, backup, files, notices, traces, unheld, vouched};
+use crate::{SANDBOX, backup, files, notices, private, traces, unheld, vouched};
 
 /// How often the disk is looked at: between two looks a fast one takes less than what is kept free.
 const DISK_ROUND: Duration = Duration::from_millis(250);
@@ -275,7 +274,7 @@ impl Node {
         if let Err(error) = disk.balance(Moment::Start) {
             tracing::warn!(%error, "the room that was held for the journal cannot be given to it");
         }
-        prepare(&data_dir).map_err(unusable)?;
+        private::prepare(&data_dir).map_err(unusable)?;
         // A folder that was not there yet said nothing.
         disk.look();
         let settings = settings(config)?;
@@ -540,68 +539,4 @@ pub enum ServeError {
     /// Windows would not close, or events not leave.
     #[error("the background task `{0}` died; the log says why, and the next start recovers")]
     Task(&'static str),
-}
-
-/// What in a data directory is for its owner alone, and with which mode.
-pub(crate) const PRIVATE: [(&str, u32); 8] = [
-    ("", 0o700),
-    ("journal.redb", 0o600),
-    ("journal.redb.mark", 0o600),
-    ("store.id", 0o600),
-    ("artifacts", 0o700),
-    ("notify", 0o700),
-    ("workspaces", 0o700),
-    ("plugins", 0o700),
-];
-
-/// Makes the data directory, or takes the one that is there, for its owner alone, and sees that it can be written. What is made
-/// in it is for its owner alone, too.
-fn prepare(data_dir: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
-    for (name, mode) in PRIVATE {
-        tighten(&data_dir.join(name), mode)?;
-    }
-    tempfile::tempfile_in(data_dir)?;
-    File::open(data_dir)?.sync_all()
-}
-
-/// Takes from others what they may do with a file or folder. What they could read until now they may have read; that is said.
-fn tighten(path: &Path, mode: u32) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let found = match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        found => found?.permissions().mode(),
-    };
-    if found & 0o077 != 0 {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-        let (path, mode) = (path.display(), format!("{:o}", found & 0o777));
-        tracing::warn!(%path, mode, "others could read missions; now only their owner can");
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    #[test]
-    fn what_is_there_is_for_its_owner_alone() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let data = dir.path().join("data");
-        let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
-        std::fs::create_dir_all(data.join("workspaces")).expect("made");
-        std::fs::write(data.join("journal.redb"), "x").expect("written");
-        for (path, loose) in [("", 0o755), ("workspaces", 0o777), ("journal.redb", 0o644)] {
-            std::fs::set_permissions(data.join(path), std::fs::Permissions::from_mode(loose)).expect("loosened");
-        }
-        prepare(&data).expect("usable");
-        std::fs::write(data.join("later"), "x").expect("written");
-        for (path, tight) in [("", 0o700), ("workspaces", 0o700), ("journal.redb", 0o600), ("later", 0o600)] {
-            assert_eq!(mode(&data.join(path)), tight, "{path}");
-        }
-    }
 }

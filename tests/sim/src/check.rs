@@ -197,7 +197,9 @@ pub(crate) fn window(mission: &Mission, records: &[Stamped]) {
             Record::Accompanied | Record::NodeStopped | Record::Withdrawn { .. } => true,
             Record::CallFinished { .. } | Record::Overbilled { .. } | Record::Postponed { .. } => {
                 let mut behind = records[index + 1..].iter().map(|next| &next.record);
-                let next = behind.find(|record| !matches!(record, Record::Overbilled { .. }));
+                // What was asked for the call is asked no more.
+                let with_it = |record: &&Record| matches!(record, Record::Overbilled { .. } | Record::Withdrawn { .. });
+                let next = behind.find(|record| !with_it(record));
                 matches!(next, Some(Record::Finished { .. } | Record::CarriedOver { .. }))
             }
             _ => false,

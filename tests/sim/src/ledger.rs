@@ -104,7 +104,10 @@ impl Ledger {
             check::over(client, side);
             client.forget(&side.records);
         });
-        scene.outside(|outside| outside.strays.retain(|stray| stray.client != side.client));
+        scene.outside(|outside| {
+            outside.strays.retain(|stray| stray.client != side.client);
+            outside.gone.insert(side.client);
+        });
         scene.tell(side.client, "is removed");
         scene.count("removed");
         check::outlived(side, &scene.clock);
@@ -119,6 +122,7 @@ impl Ledger {
         if is_new {
             let side = Side::begin(scene, no, &records[0]);
             assert!(self.of(side.client).is_none(), "client {} has two missions", side.client);
+            scene.outside(|outside| outside.gone.remove(&side.client));
             tell(side.client, &records[0].record);
             self.sides.insert(no, side);
         }

@@ -22,6 +22,8 @@ pub(crate) struct Outside {
     pub(crate) receivers: BTreeMap<String, Receiver>,
     /// Calls that have left the node and that nobody there waits for any more.
     pub(crate) strays: Vec<Stray>,
+    /// Clients whose missions are removed: what their calls still come to is nobody's to know.
+    pub(crate) gone: BTreeSet<usize>,
     /// VPs' sessions whose plugin is in memory, and the lane that each takes.
     pub(crate) in_memory: BTreeMap<String, String>,
     /// The node's mark that it is paused.

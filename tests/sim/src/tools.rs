@@ -214,7 +214,7 @@ impl Drop for Flight<'_> {
 
 /// A call has its effect.
 pub(crate) fn land(scene: &Scene, client: usize, call: CallNo, repeat: Repeat) {
-    if repeat == Repeat::ReadOnly {
+    if repeat == Repeat::ReadOnly || scene.outside(|outside| outside.gone.contains(&client)) {
         return;
     }
     scene.tell(client, &format!("call {call} has its effect"));
