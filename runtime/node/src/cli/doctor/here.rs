@@ -22,7 +22,8 @@ use crate::cli::text;
 use crate::config::{Config, TOKEN_CHARS_MIN, is_weak};
 use crate::dialects::Dialects;
 use crate::http::auth::ADMIN;
-use crate::node::{OpenError, PRIVATE, system};
+use crate::node::{OpenError, system};
+use crate::private::PRIVATE;
 
 /// Looks. `runs` says that a node works on this data directory at the moment.
 pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Finding> {
