@@ -244,6 +244,8 @@ async fn many_that_come_at_once_are_spread_before_anybody_tells_of_them() {
     let (store, wire, held) = (MemoryFleet::new(LEASE), Arc::new(Receiver::default()), Arc::new(Notify::new()));
     let [a, b, c] = ["a", "b", "c"].map(|name| node(&store, name, calling(&held), &wire));
     a.knows(2).await;
+    let told = || a.engine.members().iter().all(|member| !member.card.tools.is_empty());
+    until("they have told of their tools", told).await;
     let mut given = BTreeSet::new();
     for no in 0..100 {
         // Those that it would send on never come there: nobody else tells of more to do.

@@ -18,6 +18,7 @@ use crate::check;
 use crate::executor::Executor;
 use crate::money;
 use crate::scene::Scene;
+use crate::tools::is_gone;
 
 /// The model that is always there, and the one that comes and goes.
 pub(crate) const MODELS: [&str; 2] = ["plain", "rare"];
@@ -118,9 +119,11 @@ impl Models for Oracle {
         match fate {
             Fate::Answers { spent } => {
                 let answer = json!({ "says": self.scene.roll(|rng| rng.u32(..)) }).to_string();
-                self.scene.client(client, |client| {
-                    client.calls.entry(call).or_default().results.insert(answer.clone());
-                });
+                if !is_gone(&self.scene, client) {
+                    self.scene.client(client, |client| {
+                        client.calls.entry(call).or_default().results.insert(answer.clone());
+                    });
+                }
                 Ok(Completed { answer, spent, model: MODELS[0].to_owned(), usage: Usage::default() })
             }
             Fate::Fails { spent } => Err(failed(CallError::Failed("it cannot think of anything".to_owned()), spent)),

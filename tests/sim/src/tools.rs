@@ -188,7 +188,7 @@ impl Flight<'_> {
             panic!("{ON_PURPOSE}");
         }
         let result = format!("\"{} {}\"", self.tool.info.name, scene.roll(|rng| rng.u32(..)));
-        if self.tool.info.repeat() != Repeat::ReadOnly {
+        if self.tool.info.repeat() != Repeat::ReadOnly && !is_gone(scene, self.client) {
             scene.client(self.client, |client| {
                 client.calls.entry(self.call).or_default().results.insert(result.clone());
             });
@@ -212,9 +212,14 @@ impl Drop for Flight<'_> {
     }
 }
 
+/// Whether the mission of a client is removed: what its calls still come to is nobody's to know.
+pub(crate) fn is_gone(scene: &Scene, client: usize) -> bool {
+    scene.outside(|outside| outside.gone.contains(&client))
+}
+
 /// A call has its effect.
 pub(crate) fn land(scene: &Scene, client: usize, call: CallNo, repeat: Repeat) {
-    if repeat == Repeat::ReadOnly || scene.outside(|outside| outside.gone.contains(&client)) {
+    if repeat == Repeat::ReadOnly || is_gone(scene, client) {
         return;
     }
     scene.tell(client, &format!("call {call} has its effect"));

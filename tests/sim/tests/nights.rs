@@ -12,7 +12,7 @@ const ONCE_RED: [u64; 1] = [332];
 const RARE: u64 = 57;
 
 /// What must have happened somewhere, lest the histories be of nothing much.
-const HAPPENS: [&str; 44] = [
+const HAPPENS: [&str; 43] = [
     "answered with a failure",
     "asked of one that is gone",
     "buffered",
@@ -46,7 +46,6 @@ const HAPPENS: [&str; 44] = [
     "removed",
     "resumed",
     "revised",
-    "revised from an old revision",
     "skipped: buffer full",
     "skipped: overlap",
     "skipped: paused",

@@ -41,6 +41,7 @@ async fn an_old_cancel_reaches_what_another_node_has() {
     let cancelled = ask(b, &format!("{id}/cancel"), TOKEN, &json!({"reason": "enough"})).await.expect_status(200).json;
     assert_eq!(cancelled, json!({"status": "cancel_requested", "mission_id": id, "mission_status": "cancelled"}));
     assert_eq!(a.mission(&id).await["status"], "cancelled");
-    ask(b, &format!("{id}/cancel"), TOKEN, &json!({})).await.expect_problem(409, "already_final");
+    // Once more is no mistake.
+    ask(b, &format!("{id}/cancel"), TOKEN, &json!({})).await.expect_status(200);
     ask(b, "nobody/cancel", TOKEN, &json!({})).await.expect_problem(404, "not_found");
 }
