@@ -101,7 +101,7 @@ async fn a_cancel_goes_down_and_a_wait_is_told() {
 async fn who_asks_for_more_than_it_has_is_refused_where_it_asks() {
     let node = Node::start().await;
     let child = |fields: Value| {
-        let mut child = json!({ "objective": "Read.", "mission_type": "automation", "inputs": { "steps": [] } });
+        let mut child = json!({ "objective": "Read.", "mission_type": "automation", "inputs": { "steps": [{ "id": "s", "sleep": "1ms" }] } });
         child.as_object_mut().expect("fields").extend(fields.as_object().expect("fields").clone());
         json!([{ "id": "other", "mission": child }, write("after", "a.txt", "x")])
     };
@@ -112,7 +112,7 @@ async fn who_asks_for_more_than_it_has_is_refused_where_it_asks() {
             "`Bash` is not within what the mission may use",
         ),
         ("money", json!({ "budget": { "max_cost_usd": 2.0 } }), "/budget/max_cost_usd: the share of"),
-        ("steps", json!({}), "/inputs/steps"),
+        ("steps", json!({ "inputs": { "steps": [] } }), "/inputs/steps"),
         ("plugin", json!({ "mission_type": "custom", "plugin": "nobody" }), "/plugin"),
     ] {
         let mission = with(automation(id, &child(fields)), "/budget", json!({ "max_cost_usd": 1.0 }));
