@@ -19,7 +19,7 @@ fn three(id: &str, rest: &str) -> Value {
     });
     let steps = json!([
         { "id": "each", "for_each": [1, 2, 3], "mission": child },
-        { "id": "all", "tool": "Write", "with": { "path": "all.txt", "content": "{{ steps.each.result | length }}" } },
+        { "id": "all", "tool": "Write", "with": { "path": "all.txt", "content": "{{ steps.each.results | length }}" } },
     ]);
     let plan = json!({ "steps": [{ "id": "rest", "sleep": rest }, {
         "id": "file", "needs": ["rest"], "tool": "Write", "with": { "path": "file.txt", "content": "x" }, "artifact": "file.txt",
