@@ -230,9 +230,10 @@ impl RunHost {
             let is_felt = order.has_effects() || !set_aside.is_nothing();
             engine.settled(is_felt).await.map_err(|_| Stop::Over)?;
             let place = Arc::new(Place::new(engine.results.pass(order.guess()).await));
-            context.ask = Asking::of(&engine, &live, run, call, &place);
+            // However long a store is away: what it is made with is looked at behind that.
             let Some(filled) = order.filled(&engine, &live, run).await else { return Err(Stop::Over) };
-            // It may have waited: for the disk, for a store, for room, for a thread, for a laptop that slept. What has come meanwhile holds for
+            context.ask = Asking::of(&engine, &live, run, call, &place);
+            // It may have waited: for the disk, for room, for a thread, for a laptop that slept. What has come meanwhile holds for
             // it: the end of its window, which nobody may have seen to yet, a cancel, that its plugin wants it no more.
             let in_time = engine.command_patiently(&live, || Command::Tick, Wait::No).await;
             // What another node may do by now, because this one was silent for too long, is not done twice.
