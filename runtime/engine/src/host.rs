@@ -230,8 +230,9 @@ impl RunHost {
             let is_felt = order.has_effects() || !set_aside.is_nothing();
             engine.settled(is_felt).await.map_err(|_| Stop::Over)?;
             let place = Arc::new(Place::new(engine.results.pass(order.guess()).await));
-            context.ask = Asking::of(&engine, &live, run, call, &place);
+            // However long a store is away: what it is made with is looked at behind that.
             let Some(filled) = order.filled(&engine, &live, run).await else { return Err(Stop::Over) };
+            context.ask = Asking::of(&engine, &live, run, call, &place);
             loop {
                 // What another node may do by now, because this one was silent for too long, is not done twice.
                 let is_ours = engine.sure_of(is_felt).await;

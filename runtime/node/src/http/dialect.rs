@@ -144,8 +144,8 @@ pub(super) async fn cancel(
     Body(body): Body,
 ) -> Result<Response, Problem> {
     let (dialect, Caller { name }) = let_in(&app, &headers).await?;
-    // Only whoever is let in here learns whether another node has it.
-    if let Some(member) = forward::holder_of_mission(&app, &id).await? {
+    // The other node judges the token, and whose mission it is, by itself.
+    if let Some(member) = forward::holder_of(&app, &id).await? {
         return forward::send(&app, &asked, &member, body).await;
     }
     let reason = missions::cancel_reason(&body)?;

@@ -212,9 +212,12 @@ fn subject(parts: &Parts, params: &RawPathParams) -> Option<Subject> {
     }
 }
 
-/// The other node that has a mission; none, where this one has it, or nobody.
-pub(super) async fn holder_of_mission(app: &App, id: &str) -> Result<Option<Member>, Problem> {
-    if app.engine.has_fleet() { holder(app, Subject::Mission(id.to_owned())).await } else { Ok(None) }
+/// The other node that has the mission of that name, for what is not behind [`guard`].
+pub(super) async fn holder_of(app: &App, id: &str) -> Result<Option<Member>, Problem> {
+    if !app.engine.has_fleet() {
+        return Ok(None);
+    }
+    holder(app, Subject::Mission(id.to_owned())).await
 }
 
 /// The other node that has it.
