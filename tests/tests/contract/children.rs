@@ -19,7 +19,7 @@ fn three(id: &str, rest: &str) -> Value {
     });
     let steps = json!([
         { "id": "each", "for_each": [1, 2, 3], "mission": child },
-        { "id": "all", "tool": "Write", "with": { "path": "all.txt", "content": "{{ steps.each.results | length }}" } },
+        { "id": "all", "tool": "Write", "with": { "path": "all.txt", "content": "{{ steps.each.results | length }} are done" } },
     ]);
     let plan = json!({ "steps": [{ "id": "rest", "sleep": rest }, {
         "id": "file", "needs": ["rest"], "tool": "Write", "with": { "path": "file.txt", "content": "x" }, "artifact": "file.txt",
@@ -56,7 +56,8 @@ async fn children_are_there_once_whenever_the_node_is_killed_and_what_they_spend
         node.kill();
         node.restart().await;
     }
-    let night = node.until_final("night").await;
+    node.until_final("night").await;
+    let night = node.mission("night").await;
     assert_eq!(night["status"], "completed", "{night:#}");
     let children = children(&node, "night").await;
     let ids: Vec<&str> = children.iter().filter_map(|child| child["mission_id"].as_str()).collect();
