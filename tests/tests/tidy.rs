@@ -109,6 +109,24 @@ fn what_is_left_to_an_automation_is_what_its_templates_name() {
 }
 
 #[test]
+fn what_a_plugin_may_say_of_a_child_is_what_its_node_reads() {
+    let read_by = |file| constants(file, |name| name == "ORDER");
+    let node = read_by("runtime/contract/src/envelope/child.rs");
+    assert!(node.contains("objective"), "the fields are read: {node:?}");
+    assert_eq!(
+        node,
+        read_by("plugins/automation/src/plan/read/action.rs"),
+        "a step `mission` has other fields than a child"
+    );
+}
+
+#[test]
+fn an_example_is_built_as_a_new_project_is() {
+    let built_by = |folder: &str| read(&project().join(folder).join("build.mjs"));
+    assert_eq!(built_by("examples/plugins/javascript"), built_by("plugins/templates/javascript"));
+}
+
+#[test]
 fn texts_name_no_machine() {
     let homes = [["/ro", "ot/"], ["/wo", "rk/"]].map(|parts| parts.concat());
     for extension in ["rs", "md", "toml", "json"] {
