@@ -10,6 +10,7 @@ use sortie_contract::id::RunNo;
 use sortie_contract::plugin::Verdict;
 use sortie_contract::record::HostQuestion;
 use sortie_contract::{MissionNo, Record, SessionId, Stamped, Status, VpId};
+use sortie_journal::Receipt;
 use sortie_mission::replay::Replay;
 use sortie_mission::{Command, Conditions, Ending, Mission, Refusal};
 use sortie_sandbox::{Kill, Run};
@@ -111,11 +112,18 @@ impl Engine {
                 matches!(error, RunError::BrokeOff)
             }
         };
-        self.ask_about_broken_off(&live);
+        let asked = self.ask_about_broken_off(&live);
         if again || live.wants_turn(self) {
             self.desk.push(&live.waiting());
         } else if ran.is_ok() {
-            self.lives.release(&live);
+            // Whoever brings it in again finds what was asked.
+            let is_there = match asked {
+                Some(receipt) => receipt.await.is_ok(),
+                None => true,
+            };
+            if is_there {
+                self.lives.release(&live);
+            }
         }
     }
 
@@ -289,14 +297,16 @@ impl Engine {
     }
 
     /// Asks people at once about calls that may have happened, and that the end of a window cut off: who is there by day can answer by
-    /// day. Where this fails, the next run asks.
-    pub(crate) fn ask_about_broken_off(&self, live: &Live) {
-        if live.with(Mission::has_broken_off) {
-            let toolbox = self.toolbox();
-            if let Err(error) = self.command(live, Command::Doubt(toolbox.infos()), Wait::No) {
-                tracing::debug!(no = %live.no, error = &error as &dyn std::error::Error, "not asked now");
-            }
+    /// day. Where this fails, the next run asks. What resolves once the questions are on disk: nobody lets go of the mission before.
+    pub(crate) fn ask_about_broken_off(&self, live: &Live) -> Option<Receipt> {
+        if !live.with(Mission::has_broken_off) {
+            return None;
         }
+        let toolbox = self.toolbox();
+        let asked = self.command(live, Command::Doubt(toolbox.infos()), Wait::Durable).inspect_err(|error| {
+            tracing::debug!(no = %live.no, error = error as &dyn std::error::Error, "not asked now");
+        });
+        asked.ok()?.receipt
     }
 
     /// Sends a command to a mission and counts what comes of it.

@@ -161,10 +161,11 @@ impl Engine {
         match unheard.and_then(|()| self.command(&live, Command::Tick, Wait::Durable)) {
             Ok(taken) if taken.status.is_final() => self.release_later(live, taken.receipt),
             Ok(taken) => {
-                self.ask_about_broken_off(&live);
+                let asked = self.ask_about_broken_off(&live);
                 self.watch(&live);
                 self.go_on(&live);
-                self.release_later(live, taken.receipt);
+                // What was asked is behind what the tick came to.
+                self.release_later(live, asked.or(taken.receipt));
             }
             // What is due stays due. Overload passes, and the next round must not find it at once.
             Err(CommandError::Journal(sortie_journal::WriteError::Overloaded)) => {
