@@ -20,6 +20,7 @@ mod duration;
 mod guest;
 #[cfg(any(test, target_arch = "wasm32"))]
 mod mission;
+#[cfg(any(test, target_arch = "wasm32"))]
 mod model;
 mod near;
 mod plan;

@@ -51,7 +51,7 @@ fn acts() {
     if let Ok(mood) = std::env::var(MOOD) {
         // The harness has begun a line.
         println!();
-        Fake { mood, lists: 0, seen: Vec::new(), has_discovered: false, asked: BTreeMap::new() }.act();
+        Fake { mood, lists: 0, seen: Vec::new(), has_discovered: false, asked: BTreeMap::new(), answered: None }.act();
         std::process::exit(0);
     }
 }
@@ -64,6 +64,8 @@ struct Fake {
     has_discovered: bool,
     /// The calls that wait for what people say, by the number of the question, with the answers that are still missing.
     asked: BTreeMap<String, (Value, usize, Vec<Value>)>,
+    /// Of whoever asks without end: a question for each answer.
+    answered: Option<std::sync::mpsc::Receiver<()>>,
 }
 
 impl Fake {
@@ -90,8 +92,13 @@ impl Fake {
                 });
             }
             "asks" => {
-                std::thread::spawn(|| {
+                // It reads the answers: half as many are owed to it as the node puts up with (`OWED_TO_SERVER_MAX`). Where more were, each
+                // side could wait for the other to read.
+                let (owed, answered) = std::sync::mpsc::sync_channel(32);
+                self.answered = Some(answered);
+                std::thread::spawn(move || {
                     for number in 0.. {
+                        owed.send(()).expect("whoever reads is there");
                         say(&json!({"jsonrpc": "2.0", "id": format!("q{number}"), "method": "ping"}));
                     }
                 });
@@ -140,6 +147,9 @@ impl Fake {
             Some("tools/list") => self.list(id, message),
             Some("tools/call") => self.call(id, &message["params"]),
             Some(method) if method.starts_with("notifications/") => self.seen.push(message.clone()),
+            None if self.answered.is_some() => {
+                self.answered.iter().for_each(|owed| owed.recv().expect("it was asked before it was answered"));
+            }
             _ => self.said(message),
         }
     }

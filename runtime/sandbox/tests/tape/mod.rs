@@ -237,7 +237,14 @@ impl Host for Recorder {
         if !is_recorded {
             return Ok(None);
         }
-        self.heard(format!("wait-any {among:?}"), |_| String::new()).map(|(answer, _)| answer.parse().ok())
+        let (answer, _) = self.heard(format!("wait-any {among:?}"), |_| String::new())?;
+        let choice: Option<u32> = answer.parse().ok();
+        // A signal that was given is given again: whoever chose it may wait for it alone. Timers have no number either, and are over at once.
+        let chosen = choice.and_then(|index| among.get(usize::try_from(index).ok()?));
+        if chosen.is_some_and(Option::is_none) {
+            self.closing.store(true, Ordering::Relaxed);
+        }
+        Ok(choice)
     }
 
     fn waited(&self, among: &[Option<CallNo>], ready: u32) -> Result<(), Stop> {
