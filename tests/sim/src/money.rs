@@ -135,7 +135,9 @@ impl Books {
             }
             Record::Closing { limit } => {
                 assert_eq!(self.told.replace(*limit), None, "it is told twice that a limit comes near");
-                let was_kept = match before {
+                // Of calls that wait for one another, what is left may still be enough for those behind the one that was refused.
+                let mut earlier = records[..index].iter().rev().map(|stamped| &stamped.record);
+                let was_kept = match earlier.find(|record| !matches!(record, Record::CallResumed { .. })) {
                     _ if is_inherited => true,
                     Some(Record::CallRefused { .. }) => true,
                     Some(Record::CallFinished { outcome: Err(error), .. }) => {
