@@ -44,9 +44,20 @@ impl Project {
 
     /// Builds the binary `sortie` and says where it is.
     pub(crate) fn build_node(&self, release: bool) -> Result<PathBuf, String> {
-        let (profile, flags) = if release { ("release", " --release") } else { ("debug", "") };
+        let flags = if release { " --release" } else { "" };
         run(&mut self.cargo_with(&format!("build --package sortie{flags}")))?;
-        Ok(self.target().join(profile).join("sortie"))
+        Ok(self.node(release))
+    }
+
+    /// Builds the same with all tests. Cargo chooses the features of crates for all that it is asked for at once: built by itself, the
+    /// binary would have others than the tests, and most of what both are made of would be compiled twice.
+    pub(crate) fn build_tests(&self) -> Result<PathBuf, String> {
+        run(&mut self.cargo_with("build --workspace --bins --tests"))?;
+        Ok(self.node(false))
+    }
+
+    fn node(&self, release: bool) -> PathBuf {
+        self.target().join(if release { "release" } else { "debug" }).join("sortie")
     }
 }
 

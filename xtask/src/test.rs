@@ -15,7 +15,7 @@ pub(crate) fn run(project: &Project, quick: bool) -> Result<(), String> {
     tally.check(&mut project.cargo_with("fmt --all --check"));
     tally.check(&mut in_plugins(project, "fmt --all --check"));
     // Without plugins there is no binary, and without the binary nothing that is worth to be tested further.
-    let ready = tally.step(setup::plugins(project)).and_then(|()| tally.step(project.build_node(false)));
+    let ready = tally.step(setup::plugins(project)).and_then(|()| tally.step(project.build_tests()));
     if let Some(node) = ready {
         if !quick {
             lints(project, &tally);
