@@ -10,6 +10,7 @@
 #[allow(dead_code, reason = "the tests of the journal use more of it")]
 mod server;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -50,8 +51,10 @@ async fn main() {
     println!("store          {store}");
     println!("control plane  {}\n", receiver.url());
     let mut nodes = Vec::new();
+    // The missions write files: what a dead node had of them is where the others find it.
+    let shared = tempfile::tempdir().expect("a folder");
     for name in NODES {
-        let node = started(name, &store, &receiver).await;
+        let node = started(name, &store, shared.path(), &receiver).await;
         println!("node {name:<8}  {}", node.url());
         nodes.push(node);
     }
@@ -59,8 +62,10 @@ async fn main() {
 
     let fleet = Fleet::new(nodes.iter().map(|node| node.url().to_owned()), TOKEN).expect("a client");
     let text = std::fs::read_to_string(project().join("examples/nightly-report.json")).expect("an example");
+    let mut envelope: Value = serde_json::from_str(&text).expect("it is JSON");
+    envelope["artifact_policy"]["storage_scope"] = "shared".into();
     let night = Night {
-        envelope: serde_json::from_str(&text).expect("it is JSON"),
+        envelope,
         name: "night".into(),
         missions: MISSIONS,
         vps: 24,
@@ -90,14 +95,8 @@ async fn main() {
         println!("{:.1} s later another has gone on with it (the lease is {LEASE})", killed.elapsed().as_secs_f64());
     });
     println!("\n{morning}\n");
-    let listed = living[0].get("/v1/nodes").await.json;
-    for node in listed["items"].as_array().into_iter().flatten() {
-        let done = living.iter().find(|living| node["url"] == living.url());
-        let done = match done {
-            Some(done) => completed(done).await,
-            None => 0,
-        };
-        println!("node {:<8}  completed {done}", node["instance_id"].as_str().unwrap_or_default());
+    for (name, node) in NODES.iter().zip(&*living) {
+        println!("node {name:<8}  completed {}", completed(node).await);
     }
     assert!(morning.is_good(), "the night was not as the contract says");
 }
@@ -113,11 +112,13 @@ fn migrate(store: &str) {
     assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
 }
 
-async fn started(name: &str, store: &str, receiver: &Receiver) -> Node {
+async fn started(name: &str, store: &str, shared: &Path, receiver: &Receiver) -> Node {
     let config = format!(
         "[node]\nstore = {store:?}\nadvertise = \"http://127.0.0.1:0\"\nlease = \"{LEASE}\"\n\
+         [artifact]\nshared = \"file://{}\"\n[workspace]\nportable = true\n\
          [callback]\nallow_private = [\"127.0.0.1\"]\n\
          [[callback.secret]]\nref = \"env://{}\"\nhosts = [\"{}\"]\n",
+        shared.display(),
         SECRET.0,
         receiver.host()
     );
@@ -136,10 +137,8 @@ async fn know_each_other(nodes: &[Node]) {
 }
 
 /// How many missions a node has brought to their end.
-async fn completed(node: &Node) -> u64 {
-    let listed: Value = node.get("/metrics").await.text.into();
-    let line = listed.as_str().and_then(|text| {
-        text.lines().find_map(|line| line.strip_prefix("sortie_missions_completed_total ").map(str::to_owned))
-    });
-    line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+async fn completed(node: &Node) -> String {
+    let metrics = node.get("/metrics").await.text;
+    let count = metrics.lines().find_map(|line| line.strip_prefix("sortie_missions_completed_total "));
+    count.expect("it is counted").to_owned()
 }
