@@ -1,6 +1,7 @@
 //! A node beside a control plane that trusts nobody (`examples/control-plane`): what it hears, in bad weather and over a kill in the
 //! middle, is what the contract promises, in the eyes of a program that shares no code with the runtime.
 
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -54,4 +55,17 @@ async fn each_mission_is_reported_to_its_one_end_in_bad_weather_and_over_a_kill(
         morning.events.1 > 0,
         "nothing was delivered again: the weather was good, and nothing is proven: {morning}"
     );
+}
+
+/// What `cargo xtask demo --fleet` plays: it fails where the night was not as the contract says.
+#[test]
+fn the_night_of_a_fleet_ends_as_the_contract_says() {
+    if std::env::var_os("SORTIE_POSTGRES").is_none() {
+        eprintln!("skipped: SORTIE_POSTGRES is not set; `cargo xtask test` gets PostgreSQL and sets it");
+        return;
+    }
+    let played = Command::new(env!("CARGO_BIN_EXE_fleet")).output().expect("it starts");
+    let said = String::from_utf8_lossy(&played.stdout);
+    assert!(played.status.success(), "{said}\n{}", String::from_utf8_lossy(&played.stderr));
+    assert!(said.contains("120 missions in") && said.contains(": 120 completed"), "{said}");
 }
