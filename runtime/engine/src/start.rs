@@ -222,6 +222,7 @@ impl Engine {
             workspace,
             mission_id,
             idempotency_key,
+            run,
             trace_id,
             bill: Bill::default(),
             ask: Arc::new(Nobody),

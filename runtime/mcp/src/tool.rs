@@ -18,6 +18,7 @@ use crate::server::Server;
 /// Under which names a call carries what it is made for, in its `_meta`.
 const IDEMPOTENCY_KEY: &str = "sortie/idempotency-key";
 const MISSION_ID: &str = "sortie/mission-id";
+const FENCING_TOKEN: &str = "sortie/fencing-token";
 
 /// So much later than the call itself the toolbox gives it up: it is the call's own word that is to be told.
 const LATER: Duration = Duration::from_secs(5);
@@ -58,6 +59,7 @@ impl Tool for McpTool {
         let mut meta = JsonObject::new();
         meta.insert(IDEMPOTENCY_KEY.to_owned(), context.idempotency_key.as_str().into());
         meta.insert(MISSION_ID.to_owned(), context.mission_id.as_str().into());
+        meta.insert(FENCING_TOKEN.to_owned(), context.run.0.into());
         // As the protocol names it.
         if let Some(traceparent) = context.traceparent() {
             meta.insert("traceparent".to_owned(), traceparent.into());

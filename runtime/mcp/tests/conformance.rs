@@ -70,6 +70,7 @@ async fn is_the_client() {
         workspace,
         mission_id,
         idempotency_key,
+        run: sortie_contract::id::RunNo(1),
         trace_id: String::new(),
         bill: Bill::default(),
         ask: Arc::new(Agrees),

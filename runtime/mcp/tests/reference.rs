@@ -77,6 +77,7 @@ async fn check(case: Case) {
         workspace,
         mission_id,
         idempotency_key,
+        run: sortie_contract::id::RunNo(1),
         trace_id: String::new(),
         bill: Bill::default(),
         ask: Arc::new(Nobody),

@@ -57,6 +57,7 @@ impl Known {
             workspace,
             mission_id,
             idempotency_key,
+            run: sortie_contract::id::RunNo(2),
             trace_id: TRACE.to_owned(),
             bill: Bill::default(),
             ask: Arc::new(Nobody),
@@ -101,6 +102,7 @@ async fn a_call_says_what_it_is_for_and_gets_one_shape_of_result() {
     let traceparent = result["structured"]["traceparent"].as_str().expect("its trace has that form");
     assert!(traceparent.starts_with(&format!("00-{TRACE}-")) && traceparent.ends_with("-01"), "{traceparent}");
     assert_eq!(result["structured"]["sortie/mission-id"], "m");
+    assert_eq!(result["structured"]["sortie/fencing-token"], 2);
     assert!(known.tool("echo").info().read_only);
     assert!(!known.tool("die").info().is_classified(), "a server that declares nothing");
     let seen = known.server.seen();

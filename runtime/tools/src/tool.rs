@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use sortie_contract::id::RunNo;
 use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::tool::{CallError, EffectClass, ToolAnswer, ToolInfo, ToolName};
 use sortie_contract::trace;
@@ -34,6 +35,9 @@ pub struct CallContext {
     pub mission_id: String,
     /// The same for every attempt at this call, and for no other call.
     pub idempotency_key: String,
+    /// The mission's run, its fencing token: of two attempts, the one with the smaller number was made by a run that is over, perhaps on a
+    /// node that does not know it yet.
+    pub run: RunNo,
     /// The trace that the mission belongs to, in whatever form its envelope gives it.
     pub trace_id: String,
     /// Where its tool says what it did cost.

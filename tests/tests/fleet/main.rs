@@ -11,13 +11,14 @@ mod dialects;
 mod faults;
 mod kit;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use kit::{Fleet, LEASE, chain, ended_once, sleeping};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use sortie_tests::envelope::{automation, edit, with, write, writing};
-use sortie_tests::{http, until};
+use sortie_tests::{Received, http, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_asked_answers_for_all() {
@@ -206,10 +207,17 @@ async fn a_node_that_is_frozen_for_longer_than_its_lease_is_fenced() {
         ended_once(&fleet, id).await;
     }
     fleet.each_effect_once(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+    // What the other one asks for can be told from what the first still had on its way.
+    let tokens: BTreeSet<u32> = fleet.service.received().iter().map(fencing_token).collect();
+    assert!(tokens.contains(&1) && tokens.iter().any(|token| *token > 1), "{tokens:?}");
     // It starts again as one more.
     fleet.nodes[1].restart().await;
     fleet.nodes[1].accept(&with(writing("m-9"), "/target_instance_id", json!("b"))).await;
     fleet.nodes[1].until_final("m-9").await;
+}
+
+fn fencing_token(call: &Received) -> u32 {
+    call.header("sortie-fencing-token").parse().expect("the number of a run")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -100,6 +100,7 @@ pub(super) async fn call_tool(
         workspace,
         mission_id: BY_HAND.to_owned(),
         idempotency_key: format!("{BY_HAND}/{}", app.engine.ambient().wall()),
+        run: sortie_contract::id::RunNo(1),
         trace_id: String::new(),
         bill: sortie_tools::Bill::default(),
         ask: std::sync::Arc::new(sortie_tools::Nobody),

@@ -30,7 +30,7 @@ use crate::tool::{CallContext, Nature, TIME_LIMIT, Tool, answer, arguments, bloc
 
 mod head;
 
-use head::{IDEMPOTENCY_KEY, Wanted};
+use head::{FENCING_TOKEN, IDEMPOTENCY_KEY, Wanted};
 
 const PLACE: Place = Place { tool: "HttpRequest", allow_private: "[tool.HttpRequest] allow_private" };
 
@@ -167,6 +167,7 @@ impl Tool for HttpRequest {
 
     async fn call_as_written(&self, context: &CallContext, given: &Value, text: &str) -> Result<ToolAnswer, CallError> {
         let mut planned = Planned::of(arguments(given)?, text, &context.idempotency_key)?;
+        planned.headers.set_unless_given(FENCING_TOKEN, HeaderValue::from(context.run.0));
         if let Some(traceparent) = traceparent(context) {
             planned.headers.set_unless_given(TRACEPARENT, traceparent);
         }

@@ -117,6 +117,7 @@ pub(super) async fn call(tool: impl Tool, arguments: &Value) -> Result<Value, Ca
         workspace,
         mission_id: "m".to_owned(),
         idempotency_key: "m/7".to_owned(),
+        run: sortie_contract::id::RunNo(2),
         trace_id: String::new(),
         bill: Bill::default(),
         ask: Arc::new(Nobody),

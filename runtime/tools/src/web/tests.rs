@@ -82,6 +82,7 @@ async fn fetch(tool: WebFetch, arguments: Value) -> Result<Value, CallError> {
         workspace,
         mission_id: "m".to_owned(),
         idempotency_key: "m/1".to_owned(),
+        run: sortie_contract::id::RunNo(1),
         trace_id: String::new(),
         bill: Bill::default(),
         ask: Arc::new(Nobody),

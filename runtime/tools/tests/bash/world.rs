@@ -101,6 +101,7 @@ impl World {
             workspace: self.workspace.clone(),
             mission_id: "m".to_owned(),
             idempotency_key: "m/1".to_owned(),
+            run: sortie_contract::id::RunNo(1),
             trace_id: String::new(),
             bill: Bill::default(),
             ask: Arc::new(Nobody),

@@ -9,6 +9,7 @@ use sortie_egress::{Opened, Redactor, Template};
 use super::super::TRACEPARENT;
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(super) const FENCING_TOKEN: HeaderName = HeaderName::from_static("sortie-fencing-token");
 
 /// Most headers of a request: far more than any service wants.
 const SENT_MAX: usize = 64;
@@ -24,7 +25,7 @@ const SHOWN_BYTES_MAX: usize = 4 << 10;
 const ALL_SHOWN_BYTES_MAX: usize = 64 << 10;
 
 /// What says how a message is carried belongs to the connection, and what tells calls apart to the node.
-const NOT_FOR_CALLS: [&str; 19] = [
+const NOT_FOR_CALLS: [&str; 20] = [
     "accept-encoding",
     "connection",
     "content-length",
@@ -36,6 +37,7 @@ const NOT_FOR_CALLS: [&str; 19] = [
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
+    "sortie-fencing-token",
     "te",
     "trailer",
     "transfer-encoding",
@@ -51,7 +53,8 @@ const NOT_FOR_CALLS: [&str; 19] = [
 const PARTS_OF: [&str; 2] = ["range", "if-range"];
 
 /// What means the same to every host, and opens nothing.
-const FOR_ALL_ORIGINS: [HeaderName; 5] = [ACCEPT, ACCEPT_LANGUAGE, USER_AGENT, IDEMPOTENCY_KEY, TRACEPARENT];
+const FOR_ALL_ORIGINS: [HeaderName; 6] =
+    [ACCEPT, ACCEPT_LANGUAGE, USER_AGENT, IDEMPOTENCY_KEY, FENCING_TOKEN, TRACEPARENT];
 
 /// Headers of an answer whose values open something: a record is no place for them.
 const CREDENTIALS: [&str; 6] = [

@@ -70,7 +70,7 @@ async fn a_request_is_sent_as_it_was_asked_for_with_the_key_of_its_call() {
         ("POST", "/json", r#"{"a":[1,"ä"]}"#)
     );
     assert_eq!([asked.header("content-type"), asked.header("x-number")], ["application/json", "7"]);
-    assert_eq!(asked.header("idempotency-key"), "m/7");
+    assert_eq!([asked.header("idempotency-key"), asked.header("sortie-fencing-token")], ["m/7", "2"]);
 
     for (path, key, expected) in [
         ("/text", "text", json!("café")),
@@ -284,7 +284,10 @@ async fn of_a_redirect_to_another_origin_nothing_is_kept_that_opens_something_th
     assert_eq!((&far["text"], &far["url"]), (&json!("arrived"), &json!(there)));
     let asked = other.asked().pop().unwrap();
     assert_eq!([asked.header("authorization"), asked.header("x-api-key")], ["", ""], "{asked:?}");
-    assert_eq!([asked.header("accept"), asked.header("idempotency-key")], ["text/plain", "m/7"]);
+    assert_eq!(
+        [asked.header("accept"), asked.header("idempotency-key"), asked.header("sortie-fencing-token")],
+        ["text/plain", "m/7", "2"]
+    );
 
     let error = ask(&both, &request("GET", "/leak")).await.unwrap_err();
     assert!(matches!(&error, CallError::Failed(text) if text.contains("with a secret in the address")), "{error:?}");
