@@ -447,7 +447,8 @@ impl Engine {
     /// # Errors
     /// What its parent is told.
     pub(crate) async fn would_take_child(&self, draft: &Draft) -> Result<(), CallError> {
-        self.would_take(&draft.bare).await.map_err(|error| refused(&error))
+        let taken = self.would_take(Envelope::parse_of_child(&draft.text)).await;
+        taken.map_err(|error| refused(&error))
     }
 
     /// What a child of a mission left under a name; nothing, where there is no such child, or it has not ended.
