@@ -233,6 +233,8 @@ pub struct Budget {
     pub llm_calls_max: Option<u64>,
     /// Cost.
     pub cost_max: Option<MicroUsd>,
+    /// Extension: missions that come of it, which it dispatches or those that it dispatched, all together.
+    pub missions_max: Option<u32>,
 }
 
 /// What holds of a budget on this node: the mission's limits, lowered to the node's ceilings.

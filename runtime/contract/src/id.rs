@@ -198,16 +198,20 @@ impl SessionId {
 }
 
 /// What the name of a child's session begins with, and its idempotency key.
-pub const CHILD: &str = "child:";
+const CHILD: &str = "child:";
+
+/// What stands in the name of a child between its parent's and the number of the call: `night.child-7`.
+const CHILD_OF: &str = ".child-";
 
 /// How much of a digest stands for the end of a name that is too long.
 const DIGITS: usize = 12;
 
 impl MissionId {
-    /// The child that a call of a mission dispatches: `{parent}.{call}`. So the same call dispatches the same one, however often it is made.
+    /// The child that a call of a mission dispatches: `{parent}.child-{call}`. So the same call dispatches the same one, however often it is
+    /// made.
     #[must_use]
     pub fn of_child(parent: &Self, call: CallNo) -> Self {
-        let (end, room) = (format!(".{call}"), limit::ID_BYTES_MAX);
+        let (end, room) = (format!("{CHILD_OF}{call}"), limit::ID_BYTES_MAX);
         if parent.as_str().len() + end.len() <= room {
             return Self(format!("{parent}{end}").into());
         }
@@ -216,6 +220,18 @@ impl MissionId {
         let kept = &parent.as_str()[..room - end.len() - DIGITS - 1];
         Self(format!("{kept}.{}{end}", &digest[..DIGITS]).into())
     }
+
+    /// Whether it is a name that a child may have: only a node gives such names, so that nobody has one before the child that is to bear it.
+    #[must_use]
+    pub fn is_of_a_child(&self) -> bool {
+        ends_with_a_call(self.as_str(), CHILD_OF)
+    }
+}
+
+/// Whether a text ends with the number of a call, behind this.
+fn ends_with_a_call(text: &str, mark: &str) -> bool {
+    let call = text.rsplit_once(mark).map(|(_, call)| call);
+    call.is_some_and(|call| !call.is_empty() && call.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 impl SessionId {
@@ -224,6 +240,12 @@ impl SessionId {
     pub fn of_child(mission: &MissionId) -> Self {
         Self(format!("{CHILD}{mission}").into())
     }
+
+    /// Whether it is a name that the session of a child may have, which only a node gives.
+    #[must_use]
+    pub fn is_of_a_child(&self) -> bool {
+        self.as_str().strip_prefix(CHILD).is_some_and(|mission| ends_with_a_call(mission, CHILD_OF))
+    }
 }
 
 impl IdempotencyKey {
@@ -231,6 +253,12 @@ impl IdempotencyKey {
     #[must_use]
     pub fn of_child(parent: &MissionId, call: CallNo) -> Self {
         Self(format!("{CHILD}{parent}/{call}").into())
+    }
+
+    /// Whether it is a name that the dispatch of a child may have, which only a node gives.
+    #[must_use]
+    pub fn is_of_a_child(&self) -> bool {
+        self.as_str().strip_prefix(CHILD).is_some_and(|call| ends_with_a_call(call, "/"))
     }
 
     /// The mission and its call that dispatched the mission of that name, if one did: only a node gives both names so.
@@ -303,15 +331,35 @@ mod tests {
             for call in [CallNo(1), CallNo(70), CallNo(u32::MAX)] {
                 let child = MissionId::of_child(&parent, call);
                 assert_eq!(MissionId::new(child.as_str()), Ok(child.clone()));
+                assert!(child.is_of_a_child(), "{child}");
                 let (key, session) = (IdempotencyKey::of_child(&parent, call), SessionId::of_child(&child));
-                assert_eq!(SessionId::new(session.as_str()), Ok(session));
+                assert_eq!(SessionId::new(session.as_str()), Ok(session.clone()));
                 assert_eq!(IdempotencyKey::new(key.as_str()), Ok(key.clone()));
+                assert!(session.is_of_a_child() && key.is_of_a_child(), "{session} {key}");
                 assert_eq!(key.dispatched_by(&child), Some((parent.clone(), call)));
                 assert_eq!(key.dispatched_by(&parent), None, "of another mission it says nothing");
             }
         }
         let (night, tenth) = (MissionId::new("night").expect("an id"), CallNo(10));
-        assert_eq!(MissionId::of_child(&night, tenth).as_str(), "night.10");
+        assert_eq!(MissionId::of_child(&night, tenth).as_str(), "night.child-10");
+    }
+
+    #[test]
+    fn the_name_of_a_child_is_told_from_all_that_are_merely_like_it() {
+        for (name, is_one) in [
+            ("night.child-7", true),
+            ("night.child-7.child-70", true),
+            ("night.child-007", true),
+            ("night.7", false),
+            ("report-2026.11.22", false),
+            ("night.child-", false),
+            ("night.child-a", false),
+            ("night.child-7.fork-1", false),
+            ("child-7", false),
+            ("night:child-7", false),
+        ] {
+            assert_eq!(MissionId::new(name).expect("an id").is_of_a_child(), is_one, "{name}");
+        }
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! Missions that missions dispatch, beyond the run that does so: that each is there once, that its end is told to its parent, and that it
 //! ends with it.
 //!
-//! Owned here: which missions are whose, as this process knows it. It is an index and no truth: filled when a child is accepted, and from the
-//! heads at a start. What is due of it is done by one background task, each thing in such a way that doing it twice changes nothing. Never here:
-//! what a child may be given and what its end comes to, which the core says ([`sortie_mission::child`]).
+//! Which missions are whose this process knows by an index (`family`), which is no truth. What is due of it is done by one background task, each
+//! thing in such a way that doing it twice changes nothing, and again a little later where a moment keeps it from being done: whoever waits for a
+//! child is told of its end, or of why there is none. Never here: what a child may be given and what its end comes to, which the core says
+//! ([`sortie_mission::child`]).
 
-use std::collections::{BTreeSet, VecDeque};
+mod family;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::id::CallNo;
@@ -19,168 +19,39 @@ use sortie_contract::{MissionId, MissionNo, Record, Spend, Status};
 use sortie_journal::Head;
 use sortie_mission::child::{Draft, Occasion, told};
 use sortie_mission::{Command, Mission};
-use tokio::sync::Notify;
 
 use super::act::ActError;
 use super::intake::DispatchError;
 use super::live::{CommandError, Live, Wait};
+use super::quarantine::is_its_own;
 use super::shared_store::ArtifactsOf;
 use super::start::ROOM;
 use super::{Engine, ReadError};
 
+use family::Due;
+pub(crate) use family::{Children, Found};
+
 /// Who cancels a child whose parent has ended.
 const PARENT: &str = "the mission that dispatched it";
 
-/// When a child is seen to again that no node takes now.
+/// When something is seen to again that cannot be done now: no node takes the child, or the log does not say how it stands.
 const LATER: Duration = Duration::from_millis(500);
 
-/// Which missions wait for which.
-#[derive(Default)]
-pub(crate) struct Children {
-    family: Mutex<Family>,
-    changed: Arc<Notify>,
+/// How often something is tried again of what cannot be read by itself: long enough for what can be mended, and an end to what cannot.
+const TRIES_MAX: u32 = 20;
+
+/// Why something is not done now. It is tried again: nobody is to wait for ever for what a moment kept from being done.
+#[derive(Debug)]
+enum NotNow {
+    /// It is of the moment.
+    Busy,
+    /// What is on disk of a mission cannot be read. It may be mended, or have an end in quarantine, soon.
+    Unreadable(ReadError),
 }
 
-#[derive(Default)]
-struct Family {
-    /// Children that have not ended: whose they are.
-    of: FxHashMap<MissionNo, MissionNo>,
-    /// The same by parent.
-    by: FxHashMap<MissionNo, BTreeSet<MissionNo>>,
-    /// Children that are about to be accepted: whose they are.
-    expected: FxHashMap<MissionId, MissionNo>,
-    due: VecDeque<Due>,
-}
-
-/// What is to be done.
-enum Due {
-    /// A child has ended: its parent is told.
-    Tell { child: MissionNo, parent: MissionNo },
-    /// Nobody waits for these any more: they are cancelled.
-    Cancel(Vec<MissionNo>),
-    /// Nobody waits any more for the child of that call.
-    GivenUp { parent: MissionNo, call: CallNo },
-    /// What became of its children while no node was there, nobody has told this one.
-    Look(MissionNo),
-}
-
-/// What a start finds of families, head by head.
-#[derive(Default)]
-pub(crate) struct Found {
-    /// Missions that have begun and not ended.
-    begun: FxHashMap<MissionId, MissionNo>,
-    /// Children that have not ended.
-    open: Vec<(MissionNo, MissionId)>,
-    /// Missions some of whose children have ended.
-    told: BTreeSet<MissionNo>,
-}
-
-impl Found {
-    /// Takes a mission in, by its head; to be called in the order of acceptance.
-    pub(crate) fn add(&mut self, no: MissionNo, head: &Head) {
-        if let Some((parent, _)) = head.idempotency_key.dispatched_by(&head.mission_id) {
-            if head.status.is_final() {
-                self.told.extend(self.begun.get(&parent));
-            } else {
-                self.open.push((no, parent));
-            }
-        }
-        if matches!(head.status, Status::Running | Status::Blocked) {
-            self.begun.insert(head.mission_id.clone(), no);
-        }
-    }
-}
-
-impl Children {
-    /// Takes in what a start has found.
-    pub(crate) fn take_in(&self, found: Found) {
-        let mut family = self.family.lock();
-        let (mut look, mut orphans) = (found.told, Vec::new());
-        for (child, parent) in found.open {
-            match found.begun.get(&parent) {
-                Some(&parent) => {
-                    family.add(child, parent);
-                    look.insert(parent);
-                }
-                None => orphans.push(child),
-            }
-        }
-        family.due.extend(look.into_iter().map(Due::Look));
-        if !orphans.is_empty() {
-            family.due.push_back(Due::Cancel(orphans));
-        }
-        self.changed.notify_one();
-    }
-
-    /// A mission of that name is about to be accepted, and is this one's.
-    fn expect(&self, child: MissionId, parent: MissionNo) {
-        self.family.lock().expected.insert(child, parent);
-    }
-
-    /// It came to nothing.
-    fn expect_no_more(&self, child: &MissionId) {
-        self.family.lock().expected.remove(child);
-    }
-
-    /// A child was accepted: whose it is.
-    fn begins(&self, no: MissionNo, child: &MissionId) -> Option<MissionNo> {
-        let mut family = self.family.lock();
-        let parent = family.expected.remove(child)?;
-        family.add(no, parent);
-        Some(parent)
-    }
-
-    /// A mission has ended.
-    pub(crate) fn end(&self, no: MissionNo) {
-        let mut family = self.family.lock();
-        if family.of.is_empty() {
-            return;
-        }
-        if let Some(parent) = family.remove(no) {
-            family.due.push_back(Due::Tell { child: no, parent });
-            self.changed.notify_one();
-        }
-        if let Some(children) = family.by.get(&no) {
-            let children = children.iter().copied().collect();
-            family.due.push_back(Due::Cancel(children));
-            self.changed.notify_one();
-        }
-    }
-
-    /// Whether a mission waits for others that it has dispatched.
-    pub(crate) fn are_awaited_by(&self, no: MissionNo) -> bool {
-        self.family.lock().by.contains_key(&no)
-    }
-
-    fn push(&self, due: Due) {
-        self.family.lock().due.push_back(due);
-        self.changed.notify_one();
-    }
-
-    fn next(&self) -> Option<Due> {
-        self.family.lock().due.pop_front()
-    }
-
-    fn of(&self, parent: MissionNo) -> Vec<MissionNo> {
-        self.family.lock().by.get(&parent).into_iter().flatten().copied().collect()
-    }
-}
-
-impl Family {
-    fn add(&mut self, child: MissionNo, parent: MissionNo) {
-        self.of.insert(child, parent);
-        self.by.entry(parent).or_default().insert(child);
-    }
-
-    fn remove(&mut self, child: MissionNo) -> Option<MissionNo> {
-        let parent = self.of.remove(&child)?;
-        if let Some(children) = self.by.get_mut(&parent) {
-            children.remove(&child);
-            if children.is_empty() {
-                self.by.remove(&parent);
-            }
-        }
-        Some(parent)
+impl From<ReadError> for NotNow {
+    fn from(error: ReadError) -> Self {
+        if is_its_own(&error) { Self::Unreadable(error) } else { Self::Busy }
     }
 }
 
@@ -208,8 +79,8 @@ impl Engine {
                 changed.notified().await;
                 loop {
                     let Some(engine) = engine.upgrade().filter(|engine| !engine.is_stopping()) else { return };
-                    let Some(due) = engine.commit.children().next() else { break };
-                    engine.see_to_family(due).await;
+                    let Some((due, tries)) = engine.commit.children().next() else { break };
+                    engine.see_to_family(due, tries).await;
                 }
             }
         });
@@ -217,129 +88,168 @@ impl Engine {
 
     /// A mission was accepted, and nothing has happened to it yet.
     pub(crate) fn child_begins(&self, no: MissionNo, envelope: &Envelope) {
-        if envelope.parent().is_none() {
-            return;
-        }
+        let Some(of) = envelope.parent() else { return };
         let children = self.commit.children();
         let parent = children.begins(no, &envelope.mission_id).and_then(|parent| self.lives.get(parent));
         // Whoever dispatches it may go with the end of its parent, and not get to look.
-        if parent.is_some_and(|parent| parent.with(Mission::status).is_final()) {
-            children.push(Due::Cancel(vec![no]));
+        if parent.is_some_and(|parent| !is_awaited_by(&parent, CallNo(of.call))) {
+            children.push(Due::Cancel(vec![no]), 0);
         }
     }
 
-    async fn see_to_family(self: &Arc<Self>, due: Due) {
-        match due {
-            Due::Tell { child, parent } => self.tell_parent(child, parent).await,
-            Due::Cancel(children) => {
-                for child in children {
-                    self.cancel_child(child, "it has ended").await;
-                }
+    async fn see_to_family(self: &Arc<Self>, due: Due, tries: u32) {
+        let done = match &due {
+            Due::Tell { child, parent } => self.tell_parent(*child, *parent).await,
+            Due::Cancel(children) => self.cancel_children(children, "it has ended").await,
+            Due::GivenUp { parent, call } => self.cancel_given_up(*parent, *call).await,
+            Due::Look(parent) => self.see_to_children(*parent).await,
+            Due::See { parent, call } => {
+                // Nobody waits for that here, others' children least of all.
+                let (engine, parent, call) = (Arc::clone(self), *parent, *call);
+                return self.attend("child", async move { engine.see_to_child_of(parent, call, tries).await });
             }
-            Due::GivenUp { parent, call } => {
-                if let Ok(live) = self.bring(parent).await
-                    && let Ok(Some((no, _))) = self.find_child(&live, call).await
-                {
-                    self.cancel_child(no, "it waits for it no more").await;
-                }
+        };
+        let Err(why) = done else { return };
+        match why {
+            NotNow::Busy => self.see_to_later(due, tries),
+            NotNow::Unreadable(_) if tries < TRIES_MAX => self.see_to_later(due, tries + 1),
+            NotNow::Unreadable(error) => {
+                tracing::error!(
+                    ?due,
+                    error = &error as &dyn std::error::Error,
+                    "a family cannot be seen to: what is on disk of it cannot be read"
+                );
             }
-            Due::Look(parent) => self.see_to_children(parent).await,
         }
+    }
+
+    /// Sees to something a little later.
+    fn see_to_later(self: &Arc<Self>, due: Due, tries: u32) {
+        let (engine, ambient) = (Arc::downgrade(self), Arc::clone(&self.ambient));
+        self.attend("child", async move {
+            ambient.sleep(LATER).await;
+            if let Some(engine) = engine.upgrade().filter(|engine| !engine.is_stopping()) {
+                engine.commit.children().push(due, tries);
+            }
+        });
     }
 
     /// Sees to it that each child that a mission waits for is there and is waited for, and that none is there for which it does not wait.
-    pub(crate) async fn see_to_children(self: &Arc<Self>, parent: MissionNo) {
-        // Whoever cannot be read is seen to elsewhere.
-        let Ok(live) = self.bring(parent).await else { return };
+    async fn see_to_children(self: &Arc<Self>, parent: MissionNo) -> Result<(), NotNow> {
+        let live = match self.bring(parent).await {
+            Err(ReadError::Unknown) => return Ok(()),
+            live => live?,
+        };
         let calls: Vec<CallNo> = live.with(|mission| mission.open_children().collect());
         for call in calls {
             self.see_to_child(&live, call).await;
         }
+        let mut done = Ok(());
         for child in self.commit.children().of(parent) {
-            let call = self.head_of(child).await.and_then(|head| head.idempotency_key.dispatched_by(&head.mission_id));
+            let call = match self.head_of(child).await {
+                Ok(head) => head.and_then(|head| head.idempotency_key.dispatched_by(&head.mission_id)),
+                Err(error) => {
+                    done = Err(error);
+                    continue;
+                }
+            };
             // As it is now: its run may have dispatched one since.
-            let is_open = |call: CallNo| live.with(|mission| mission.open_children().any(|open| open == call));
-            if let Some((_, call)) = call.filter(|(_, call)| !is_open(*call)) {
+            if let Some((_, call)) = call.filter(|(_, call)| !is_awaited_by(&live, *call)) {
                 tracing::debug!(no = %child, %call, "nobody waits for this child");
-                self.cancel_child(child, "it waits for it no more").await;
+                let cancelled = self.cancel_children(&[child], "it waits for it no more").await;
+                done = done.and(cancelled);
             }
         }
         self.lives.release(&live);
+        done
     }
 
     /// Sees to it that the child of a call is there, and that its end is told: dispatches it, where no node has done so yet.
     pub(crate) async fn see_to_child(self: &Arc<Self>, parent: &Arc<Live>, call: CallNo) {
+        self.try_to_see_to_child(parent, call, 0).await;
+    }
+
+    /// The same, of one that may be out of memory.
+    async fn see_to_child_of(self: &Arc<Self>, parent: MissionNo, call: CallNo, tries: u32) {
+        match self.bring(parent).await {
+            Ok(live) => {
+                self.try_to_see_to_child(&live, call, tries).await;
+                self.lives.release(&live);
+            }
+            Err(ReadError::Unknown) => {}
+            // One that cannot be read gets its end in quarantine.
+            Err(error) if is_its_own(&error) && tries >= TRIES_MAX => {}
+            Err(_) => self.see_to_later(Due::See { parent, call }, tries + 1),
+        }
+    }
+
+    async fn try_to_see_to_child(self: &Arc<Self>, parent: &Arc<Live>, call: CallNo, tries: u32) {
+        let again = Due::See { parent: parent.no, call };
+        match self.have_child(parent, call).await {
+            Ok(()) => {}
+            Err(NotNow::Busy) => self.see_to_later(again, tries),
+            Err(NotNow::Unreadable(_)) if tries < TRIES_MAX => self.see_to_later(again, tries + 1),
+            Err(NotNow::Unreadable(error)) => {
+                let why = format!("whether the mission was dispatched cannot be read: {error}");
+                self.came_to_nothing(parent, call, CallError::Uncertain(why)).await;
+            }
+        }
+    }
+
+    /// Has the child of a call be there, and its end be waited for; or ends the call.
+    async fn have_child(self: &Arc<Self>, parent: &Arc<Live>, call: CallNo) -> Result<(), NotNow> {
         loop {
-            match self.find_child(parent, call).await {
-                Ok(Some((no, _))) => return self.wait_for_child(no, parent).await,
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::error!(no = %parent.no, %call, error = &error as &dyn std::error::Error, "a child cannot be looked for");
-                    return;
-                }
+            if let Some(no) = self.find_child(parent, call).await? {
+                return self.wait_for_child(no, parent, call).await;
             }
             let Some((order, share)) =
                 parent.with(|mission| mission.order_of_child(call).map(|(order, share)| (order.to_owned(), share)))
             else {
-                return;
+                return Ok(());
             };
             let now = parent.now(self);
             let node = &self.settings.rules.instance_id;
             let draft = parent.with(|mission| mission.child(now, &order, call, node, Occasion::Granted(share)));
             let draft = match draft {
                 Ok(draft) => draft,
-                Err(error) => return self.came_to_nothing(parent, call, error).await,
+                Err(error) => {
+                    self.came_to_nothing(parent, call, error).await;
+                    return Ok(());
+                }
             };
             let children = self.commit.children();
             children.expect(draft.mission_id.clone(), parent.no);
             let dispatched = self.dispatch_child(draft.text).await;
             children.expect_no_more(&draft.mission_id);
             match dispatched {
-                Ok(dispatched) => return self.wait_for_child(dispatched.no, parent).await,
+                Ok(dispatched) => return self.wait_for_child(dispatched.no, parent, call).await,
                 Err(DispatchError::Overloaded) => self.ambient.sleep(ROOM).await,
                 // It is seen to once a node is there again.
-                Err(DispatchError::Stopping | DispatchError::Journal(_)) => return,
+                Err(DispatchError::Stopping | DispatchError::Journal(_)) => return Ok(()),
                 // It is of the moment, which nothing may depend on. Where the node is drained to its end, its parent goes on elsewhere.
-                Err(DispatchError::Draining | DispatchError::DiskLow) => {
-                    return self.see_to_child_later(parent.no, call);
-                }
-                Err(DispatchError::Elsewhere(member)) if !member.is_live() => {
-                    return self.see_to_child_later(parent.no, call);
-                }
+                Err(DispatchError::Draining | DispatchError::DiskLow) => return Err(NotNow::Busy),
+                Err(DispatchError::Elsewhere(member)) if !member.is_live() => return Err(NotNow::Busy),
+                Err(DispatchError::Read(error)) => return Err(error.into()),
                 Err(DispatchError::IdempotencyConflict { .. } | DispatchError::MissionIdConflict)
-                    if self.find_child(parent, call).await.is_ok_and(|child| child.is_some()) => {}
-                Err(error) => return self.came_to_nothing(parent, call, refused(&error)).await,
+                    if self.find_child(parent, call).await?.is_some() => {}
+                Err(error) => {
+                    self.came_to_nothing(parent, call, refused(&error)).await;
+                    return Ok(());
+                }
             }
         }
     }
 
-    /// Sees to a child that no node takes now a little later: nobody waits for that here, others' children least of all.
-    fn see_to_child_later(self: &Arc<Self>, parent: MissionNo, call: CallNo) {
-        let (engine, ambient) = (Arc::downgrade(self), Arc::clone(&self.ambient));
-        self.attend("child", async move {
-            ambient.sleep(LATER).await;
-            let Some(engine) = engine.upgrade().filter(|engine| !engine.is_stopping()) else { return };
-            // Whoever cannot be read is seen to elsewhere.
-            let Ok(live) = engine.bring(parent).await else { return };
-            engine.see_to_child(&live, call).await;
-            engine.lives.release(&live);
-        });
-    }
-
-    /// The child of that call, once its acceptance is on disk: a mission that has its name, and whose envelope says whose it is.
-    async fn find_child(
-        self: &Arc<Self>,
-        parent: &Arc<Live>,
-        call: CallNo,
-    ) -> Result<Option<(MissionNo, Status)>, ReadError> {
+    /// The child of that call, once its acceptance is on disk: the mission that has its names, which only a node gives.
+    async fn find_child(self: &Arc<Self>, parent: &Arc<Live>, call: CallNo) -> Result<Option<MissionNo>, NotNow> {
         let of = parent.with(|mission| mission.envelope().mission_id.clone());
         let (engine, id) = (Arc::clone(self), MissionId::of_child(&of, call));
         let found = self.ambient.unblock(move || {
-            let Some((no, status, envelope)) = engine.accepted_of(&id)? else { return Ok(None) };
-            let is_its = envelope.parent().is_some_and(|parent| parent.mission_id == of && parent.call == call.0);
-            Ok(is_its.then_some((no, status)))
+            let twin = engine.log.find(&id).inspect_err(|error| engine.cannot_read_row(error))?;
+            let is_its = |head: &Head| head.idempotency_key.dispatched_by(&id) == Some((of, call));
+            Ok::<_, sortie_journal::ReadError>(twin.and_then(|twin| is_its(&twin.head).then_some(twin.no)))
         });
-        found.await.map_err(ReadError::Task)?
+        Ok(found.await.map_err(ReadError::Task)?.map_err(ReadError::from)?)
     }
 
     /// A mission by its name, how it stands, and what was dispatched. Blocks.
@@ -352,69 +262,108 @@ impl Engine {
     }
 
     /// A child is there: from now on its end is told, and that of its parent ends it.
-    async fn wait_for_child(self: &Arc<Self>, child: MissionNo, parent: &Arc<Live>) {
+    async fn wait_for_child(
+        self: &Arc<Self>,
+        child: MissionNo,
+        parent: &Arc<Live>,
+        call: CallNo,
+    ) -> Result<(), NotNow> {
         self.commit.children().family.lock().add(child, parent.no);
-        // Either may have ended before that.
+        // Either may have ended before that, or its parent have let go of it while it was dispatched.
         let is_over_here = self.lives.get(child).is_some_and(|live| live.with(Mission::status).is_final());
-        let is_over = is_over_here || self.head_of(child).await.is_none_or(|head| head.status.is_final());
+        let is_over = is_over_here || self.head_of(child).await?.is_none_or(|head| head.status.is_final());
         if is_over && self.commit.children().family.lock().remove(child).is_some() {
-            self.commit.children().push(Due::Tell { child, parent: parent.no });
-        } else if parent.with(Mission::status).is_final() {
-            self.commit.children().push(Due::Cancel(vec![child]));
+            self.commit.children().push(Due::Tell { child, parent: parent.no }, 0);
+        } else if !is_over && !is_awaited_by(parent, call) {
+            self.commit.children().push(Due::Cancel(vec![child]), 0);
+        } else if !is_over && self.drives_what_it_is_told && self.lives.get(child).is_none() {
+            // An earlier process has left it behind, and what belongs to what this one does is its business.
+            let engine = Arc::clone(self);
+            self.ambient.unblock(move || engine.drive(child)).await.map_err(ReadError::Task)??;
         }
+        Ok(())
     }
 
-    async fn head_of(self: &Arc<Self>, no: MissionNo) -> Option<Head> {
+    async fn head_of(self: &Arc<Self>, no: MissionNo) -> Result<Option<Head>, NotNow> {
         let engine = Arc::clone(self);
-        self.ambient.unblock(move || engine.log.head(no)).await.ok()?.ok()?
+        let read = self.ambient.unblock(move || engine.log.head(no).inspect_err(|error| engine.cannot_read_row(error)));
+        Ok(read.await.map_err(ReadError::Task)?.map_err(ReadError::from)?)
     }
 
     /// Nobody waits any more for the child of that call.
     pub(crate) fn give_child_up(&self, parent: &Live, call: CallNo) {
-        self.commit.children().push(Due::GivenUp { parent: parent.no, call });
+        self.commit.children().push(Due::GivenUp { parent: parent.no, call }, 0);
     }
 
-    async fn cancel_child(self: &Arc<Self>, child: MissionNo, why: &str) {
-        match self.cancel(child, why.to_owned(), PARENT.to_owned()).await {
-            Ok(()) | Err(ActError::AlreadyFinal | ActError::Read(ReadError::Unknown)) => {}
-            Err(error) => {
-                tracing::error!(no = %child, error = &error as &dyn std::error::Error, "a child cannot be cancelled");
+    async fn cancel_given_up(self: &Arc<Self>, parent: MissionNo, call: CallNo) -> Result<(), NotNow> {
+        let live = match self.bring(parent).await {
+            Err(ReadError::Unknown) => return Ok(()),
+            live => live?,
+        };
+        let found = self.find_child(&live, call).await;
+        self.lives.release(&live);
+        match found? {
+            Some(child) => self.cancel_children(&[child], "it waits for it no more").await,
+            // Whoever is about to dispatch it looks whether it is still wanted.
+            None => Ok(()),
+        }
+    }
+
+    /// Cancels them all; where one cannot be now, the others are.
+    async fn cancel_children(self: &Arc<Self>, children: &[MissionNo], why: &str) -> Result<(), NotNow> {
+        let mut done = Ok(());
+        for &child in children {
+            match self.cancel(child, why.to_owned(), PARENT.to_owned()).await {
+                Ok(()) | Err(ActError::AlreadyFinal | ActError::Read(ReadError::Unknown)) => {}
+                Err(ActError::Read(error)) => done = Err(error.into()),
+                Err(error) => {
+                    tracing::error!(no = %child, error = &error as &dyn std::error::Error, "a child cannot be cancelled");
+                }
             }
         }
+        done
     }
 
     /// Tells a mission what became of its child.
-    async fn tell_parent(self: &Arc<Self>, child: MissionNo, parent: MissionNo) {
-        if self.head_of(parent).await.is_none_or(|head| head.status.is_final()) {
-            return;
+    async fn tell_parent(self: &Arc<Self>, child: MissionNo, parent: MissionNo) -> Result<(), NotNow> {
+        if self.head_of(parent).await?.is_none_or(|head| head.status.is_final()) {
+            return Ok(());
         }
-        let Some((call, outcome, spent)) = self.told_of_child(child).await else { return };
-        if let Ok(live) = self.bring(parent).await {
-            self.child_done(&live, call, outcome, spent).await;
+        let Some((call, outcome, spent)) = self.told_of_child(child).await? else { return Ok(()) };
+        match self.bring(parent).await {
+            Ok(live) => self.child_done(&live, call, outcome, spent).await,
+            Err(ReadError::Unknown) => {}
+            Err(error) => return Err(error.into()),
         }
+        Ok(())
     }
 
     /// What is told of a child that has ended; nothing, where it is nobody's.
-    async fn told_of_child(self: &Arc<Self>, child: MissionNo) -> Option<Told> {
-        // What is told of it is on disk.
-        self.durable().await.ok()?;
+    async fn told_of_child(self: &Arc<Self>, child: MissionNo) -> Result<Option<Told>, NotNow> {
+        // What is told of it is on disk; where the journal takes nothing more, another node tells it.
+        if self.durable().await.is_err() {
+            return Ok(None);
+        }
         let engine = Arc::clone(self);
-        let mission = self.ambient.unblock(move || engine.mission(child)).await.ok()?;
-        let why = match mission {
+        let why = match self.ambient.unblock(move || engine.mission(child)).await.map_err(ReadError::Task)? {
             Ok(mission) => {
-                let call = CallNo(mission.parent()?.call);
-                let answer = |result| ToolAnswer { result, wrote: Vec::new() };
-                return Some((call, Ok(answer(mission.told_to_parent()?)), Some(mission.spent())));
+                let Some(of) = mission.parent() else { return Ok(None) };
+                // One that its node has not written down as ended is looked at again.
+                let result = mission.told_to_parent().ok_or(NotNow::Busy)?;
+                let answer = ToolAnswer { result, wrote: Vec::new() };
+                return Ok(Some((CallNo(of.call), Ok(answer), Some(mission.spent()))));
             }
-            Err(error) => {
+            Err(error) if is_its_own(&error) => {
                 self.cannot_read(child, &error);
                 error.to_string()
             }
+            Err(ReadError::Unknown) => ReadError::Unknown.to_string(),
+            Err(error) => return Err(error.into()),
         };
-        let head = self.head_of(child).await?;
-        let (_, call) = head.idempotency_key.dispatched_by(&head.mission_id)?;
+        let Some(head) = self.head_of(child).await? else { return Ok(None) };
+        let Some((_, call)) = head.idempotency_key.dispatched_by(&head.mission_id) else { return Ok(None) };
         let error = CallError::Failed(format!("what became of {} cannot be read: {why}", head.mission_id));
-        Some((call, Err(error), None))
+        Ok(Some((call, Err(error), None)))
     }
 
     async fn came_to_nothing(self: &Arc<Self>, parent: &Arc<Live>, call: CallNo, error: CallError) {
@@ -447,7 +396,8 @@ impl Engine {
     /// # Errors
     /// What its parent is told.
     pub(crate) async fn would_take_child(&self, draft: &Draft) -> Result<(), CallError> {
-        self.would_take(&draft.bare).await.map_err(|error| refused(&error))
+        let taken = self.would_take(Envelope::parse_of_child(&draft.text)).await;
+        taken.map_err(|error| refused(&error))
     }
 
     /// What a child of a mission left under a name; nothing, where there is no such child, or it has not ended.
@@ -481,6 +431,11 @@ impl Engine {
         let Some((parent, _)) = head.idempotency_key.dispatched_by(&head.mission_id) else { return Ok(false) };
         Ok(self.log.find(&parent)?.is_some_and(|twin| !twin.head.status.is_final()))
     }
+}
+
+/// Whether a mission waits for the child of that call.
+fn is_awaited_by(parent: &Live, call: CallNo) -> bool {
+    parent.with(|mission| mission.open_children().any(|open| open == call))
 }
 
 /// Why a child is not taken, as its parent is told.

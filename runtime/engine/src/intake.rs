@@ -258,8 +258,8 @@ impl Engine {
     }
 
     /// Whether an envelope would be taken now, but for one like it that is there.
-    pub(crate) async fn would_take(&self, text: &str) -> Result<(), DispatchError> {
-        match Envelope::parse(text) {
+    pub(crate) async fn would_take(&self, parsed: Result<Parsed, Rejected>) -> Result<(), DispatchError> {
+        match parsed {
             Ok(parsed) => {
                 let examination = self.examine(&parsed.envelope, Vec::new()).await?;
                 examination.passed().map(drop).map_err(DispatchError::from)

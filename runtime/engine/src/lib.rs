@@ -200,6 +200,8 @@ pub struct Engine {
     pub(crate) forking: tokio::sync::Mutex<()>,
     /// Missions that were in the journal when it was opened.
     found: usize,
+    /// Missions that were there go on where somebody says so ([`Engine::drive`]), and with them those that they wait for.
+    drives_what_it_is_told: bool,
 }
 
 /// What the metrics count.

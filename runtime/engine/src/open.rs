@@ -248,6 +248,7 @@ impl Engine {
             fleet: super::fleet::Membership::default(),
             forking: tokio::sync::Mutex::default(),
             found: inventory.found,
+            drives_what_it_is_told: others == Others::Wait,
             settings,
         });
         this.set(Arc::downgrade(&engine)).expect("set once");

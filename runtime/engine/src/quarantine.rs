@@ -64,7 +64,7 @@ pub(crate) struct Case {
 }
 
 /// Whether it is one mission's trouble.
-fn is_its_own(error: &ReadError) -> bool {
+pub(crate) fn is_its_own(error: &ReadError) -> bool {
     use sortie_journal::ReadError as Journal;
     match error {
         ReadError::Journal(Journal::Row { table, .. }) => *table != "feed",

@@ -150,6 +150,10 @@ impl Engine {
             self.courier().wake(no);
         }
         self.watch(&live);
+        if live.with(sortie_mission::Mission::waits_for_children) {
+            // They were left with it.
+            self.commit.children().look(no);
+        }
         if standing.suspended {
             self.go_on(&live);
         } else if !standing.status.is_final() {
@@ -173,6 +177,10 @@ impl Engine {
                     Ok(live) => {
                         engine.watch(&live);
                         engine.clocks.begins();
+                        if live.with(sortie_mission::Mission::waits_for_children) {
+                            // One of them may never have been dispatched: none has a head that would tell of it.
+                            engine.commit.children().look(no);
+                        }
                         if live.with(sortie_mission::Mission::unpaid_until).is_some() {
                             // A budget may be another one since.
                             engine.wake_at(no, engine.ambient.wall());

@@ -5,13 +5,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
+mod away;
 #[expect(dead_code, reason = "here a node is opened with settings of its own")]
 mod common;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -21,12 +22,15 @@ use sortie_callback::{Reply as Told, Request, SendError, StatusCode, Transport};
 use sortie_contract::plugin::{Brief, Verdict};
 use sortie_contract::{MissionNo, Record, Status};
 use sortie_engine::intake::DispatchError;
-use sortie_engine::{Engine, Guests};
+use sortie_engine::recover::Others;
+use sortie_engine::{Engine, Guests, OpenLog};
 use sortie_journal::sim::{Crash, SimDisk};
+use sortie_journal::{EmbeddedLog, Journal, Options};
 use sortie_mission::Mission;
 use sortie_sandbox::{Call, Ending, Host, Reply, Stop};
 
-use common::{Play, done, envelope, open_set, until};
+use away::{Away, Flaky};
+use common::{Given, Play, done, envelope, open_given, until};
 
 struct Nowhere;
 
@@ -141,14 +145,38 @@ fn family(seen: &Arc<Seen>) -> Arc<dyn Guests> {
     }))
 }
 
+/// What is otherwise with a node than with the usual one.
+struct Otherwise {
+    /// What is to stay free of the disk.
+    reserve_bytes: u64,
+    others: Others,
+    away: Arc<Away>,
+}
+
+impl Default for Otherwise {
+    fn default() -> Self {
+        Self { reserve_bytes: 0, others: Others::GoOn, away: Arc::default() }
+    }
+}
+
 /// A node whose one lane has one place.
 fn start(disk: &SimDisk, folder: &Path, seen: &Arc<Seen>) -> Arc<Engine> {
-    let system = System::new(tokio::runtime::Handle::current());
+    start_otherwise(disk, folder, seen, Otherwise::default())
+}
+
+fn start_otherwise(disk: &SimDisk, folder: &Path, seen: &Arc<Seen>, otherwise: Otherwise) -> Arc<Engine> {
+    let Otherwise { reserve_bytes, others, away } = otherwise;
+    let ambient = Arc::new(System::new(tokio::runtime::Handle::current()));
     let set = |settings: &mut sortie_engine::Settings| {
         settings.lanes[0].1 = 1;
         settings.max_running = 1;
     };
-    let engine = open_set(disk, folder, family(seen), Arc::new(Nowhere), Arc::new(system), Vec::new(), set);
+    let (journal, opened) =
+        Journal::open_backend(disk.clone(), &Options { cache_bytes: 0, ..Options::default() }).unwrap();
+    let log: OpenLog =
+        Box::new(move |visit| Ok(Arc::new(Flaky(Arc::new(EmbeddedLog::new(journal, &opened, visit)?), away))));
+    let (guests, wire, tools) = (family(seen), Arc::new(Nowhere), Vec::new());
+    let engine = open_given(Given { log, folder, guests, wire, ambient, tools, reserve_bytes, others }, set);
     engine.start();
     engine
 }
@@ -176,8 +204,12 @@ async fn a_lane_with_one_place_is_enough_for_a_family() {
     let engine = start(&disk, folder.path(), &seen);
     engine.dispatch(bare("m", "parent:work,fail,leave")).await.unwrap();
     until("all of it is done", || status(&engine, "m") == Some(Status::Completed)).await;
-    let ended =
-        [("m", Status::Completed), ("m.1", Status::Completed), ("m.2", Status::Failed), ("m.3", Status::Completed)];
+    let ended = [
+        ("m", Status::Completed),
+        ("m.child-1", Status::Completed),
+        ("m.child-2", Status::Failed),
+        ("m.child-3", Status::Completed),
+    ];
     assert_eq!(all(&engine), ended.map(|(id, status)| (id.to_owned(), status)).into());
     let told = seen.told.lock().clone();
     let statuses: Vec<&Value> = told.iter().take(3).map(|ended| &ended["status"]).collect();
@@ -197,13 +229,13 @@ async fn who_ends_ends_its_children_however_it_ends() {
     let (disk, folder, seen) = (SimDisk::default(), tempfile::tempdir().unwrap(), Arc::<Seen>::default());
     let engine = start(&disk, folder.path(), &seen);
     engine.dispatch(bare("m", "parent:hang,hang")).await.unwrap();
-    until("one hangs in the only place", || seen.worked.lock().contains_key("m.1")).await;
+    until("one hangs in the only place", || seen.worked.lock().contains_key("m.child-1")).await;
     engine.cancel(MissionNo(1), "enough".to_owned(), "ada".to_owned()).await.unwrap();
-    let cancelled = || ["m", "m.1", "m.2"].iter().all(|id| status(&engine, id) == Some(Status::Cancelled));
+    let cancelled = || ["m", "m.child-1", "m.child-2"].iter().all(|id| status(&engine, id) == Some(Status::Cancelled));
     until("so are its children", cancelled).await;
     // One whose plugin does not wait for them.
     engine.dispatch(bare("gone", "parent:hang,hang")).await.unwrap();
-    let ended = || ["gone.1", "gone.2"].iter().all(|id| status(&engine, id) == Some(Status::Cancelled));
+    let ended = || ["gone.child-1", "gone.child-2"].iter().all(|id| status(&engine, id) == Some(Status::Cancelled));
     until("they end with it", ended).await;
     assert_eq!(status(&engine, "gone"), Some(Status::Completed));
     engine.stop().await;
@@ -214,7 +246,7 @@ async fn a_child_that_is_cancelled_is_a_result() {
     let (disk, folder, seen) = (SimDisk::default(), tempfile::tempdir().unwrap(), Arc::<Seen>::default());
     let engine = start(&disk, folder.path(), &seen);
     engine.dispatch(bare("m", "parent:hang")).await.unwrap();
-    until("it hangs", || seen.worked.lock().contains_key("m.1")).await;
+    until("it hangs", || seen.worked.lock().contains_key("m.child-1")).await;
     engine.cancel(MissionNo(2), "enough".to_owned(), "ada".to_owned()).await.unwrap();
     until("its parent goes on", || status(&engine, "m") == Some(Status::Completed)).await;
     assert_eq!(seen.told.lock()[0]["status"], "cancelled");
@@ -225,18 +257,140 @@ async fn a_child_that_is_cancelled_is_a_result() {
 async fn what_the_node_does_not_take_is_an_error_of_the_dispatch() {
     let (disk, folder, seen) = (SimDisk::default(), tempfile::tempdir().unwrap(), Arc::<Seen>::default());
     let engine = start(&disk, folder.path(), &seen);
-    // Somebody has the name of its child already.
-    engine.dispatch(bare("m.1", "work")).await.unwrap();
-    engine.dispatch(bare("m", "parent:work")).await.unwrap();
-    until("it is done", || status(&engine, "m") == Some(Status::Completed)).await;
-    let told = seen.told.lock().clone();
-    assert_eq!(told[0]["error"], "failed", "{told:?}");
     engine.dispatch(bare("n", "parent: ")).await.unwrap();
     until("it is done", || status(&engine, "n") == Some(Status::Completed)).await;
     let told = seen.told.lock().last().cloned().unwrap();
     assert_eq!(told["refused"], "invalid-arguments");
     assert!(told["says"].as_str().unwrap().contains("/objective"), "{told}");
-    assert_eq!(all(&engine).len(), 3, "nothing was dispatched");
+    assert_eq!(all(&engine).len(), 1, "nothing was dispatched");
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_has_the_names_of_a_child_before_it_has() {
+    let (disk, folder, seen) = (SimDisk::default(), tempfile::tempdir().unwrap(), Arc::<Seen>::default());
+    let engine = start(&disk, folder.path(), &seen);
+    for (place, name) in
+        [("mission_id", "m.child-1"), ("vp_session_id", "child:m.child-1"), ("idempotency_key", "child:m/1")]
+    {
+        let mut envelope: Value = serde_json::from_str(&bare("stranger", "work")).unwrap();
+        envelope[place] = json!(name);
+        match engine.dispatch(envelope.to_string()).await {
+            Err(DispatchError::Invalid(mistakes)) => {
+                let told: Vec<_> = mistakes.iter().map(|mistake| (mistake.pointer.as_str(), &*mistake.code)).collect();
+                assert_eq!(told, [(&*format!("/{place}"), "reserved")]);
+            }
+            other => panic!("{place}: {other:?}"),
+        }
+    }
+    engine.dispatch(bare("m", "parent:work")).await.unwrap();
+    until("it is done", || status(&engine, "m") == Some(Status::Completed)).await;
+    assert_eq!(seen.told.lock()[0]["status"], "completed");
+    engine.stop().await;
+}
+
+/// A node takes no mission, as its disk is nearly full, and is gone before there is room again: its parent is out of memory, and there is no child
+/// whose head would tell anybody that it waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_was_granted_and_never_dispatched_is_dispatched_by_the_next_node() {
+    let (disk, folder, seen) = (SimDisk::default(), tempfile::tempdir().unwrap(), Arc::<Seen>::default());
+    let engine = start(&disk, folder.path(), &seen);
+    engine.dispatch(bare("late", "parent:work,fail")).await.unwrap();
+    until("it runs", || status(&engine, "late") == Some(Status::Running)).await;
+    engine.stop().await;
+    seen.goes_on.store(true, Relaxed);
+    let engine =
+        start_otherwise(&disk, folder.path(), &seen, Otherwise { reserve_bytes: u64::MAX / 4, ..Otherwise::default() });
+    let is_out_of_memory = || engine.log().head(MissionNo(1)).unwrap().unwrap().suspended;
+    until("it waits for what no node takes", is_out_of_memory).await;
+    assert_eq!(all(&engine).len(), 1, "no child was dispatched");
+    engine.stop().await;
+    let engine = start(&disk, folder.path(), &seen);
+    until("it is done", || status(&engine, "late") == Some(Status::Completed)).await;
+    let told = seen.told.lock().clone();
+    assert_eq!((told.len(), &told[0]["status"], &told[1]["status"]), (2, &json!("completed"), &json!("failed")));
+    engine.stop().await;
+}
+
+/// The same, of one that is cancelled before any node had room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parent_that_ends_takes_a_child_along_that_was_never_dispatched() {
+    let (disk, folder, seen) = (SimDisk::default(), tempfile::tempdir().unwrap(), Arc::<Seen>::default());
+    let engine = start(&disk, folder.path(), &seen);
+    engine.dispatch(bare("late", "parent:work")).await.unwrap();
+    until("it runs", || status(&engine, "late") == Some(Status::Running)).await;
+    engine.stop().await;
+    seen.goes_on.store(true, Relaxed);
+    let engine =
+        start_otherwise(&disk, folder.path(), &seen, Otherwise { reserve_bytes: u64::MAX / 4, ..Otherwise::default() });
+    until("it waits", || engine.log().head(MissionNo(1)).unwrap().unwrap().suspended).await;
+    engine.cancel(MissionNo(1), "enough".to_owned(), "ada".to_owned()).await.unwrap();
+    engine.stop().await;
+    let engine = start(&disk, folder.path(), &seen);
+    // Had one been left over, it would have its turn before this one.
+    engine.dispatch(bare("m", "work")).await.unwrap();
+    until("another is done", || status(&engine, "m") == Some(Status::Completed)).await;
+    assert_eq!(all(&engine).len(), 2, "no child was dispatched");
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_cannot_be_read_for_a_moment_is_told_once_it_can() {
+    let (disk, folder, seen) = (SimDisk::default(), tempfile::tempdir().unwrap(), Arc::<Seen>::default());
+    let away = Arc::new(Away::default());
+    let engine =
+        start_otherwise(&disk, folder.path(), &seen, Otherwise { away: Arc::clone(&away), ..Otherwise::default() });
+    engine.dispatch(bare("m", "parent:hang")).await.unwrap();
+    until("its child hangs", || seen.worked.lock().contains_key("m.child-1")).await;
+    until("it waits", || engine.log().head(MissionNo(1)).unwrap().unwrap().suspended).await;
+    away.now.store(true, SeqCst);
+    seen.goes_on.store(true, Relaxed);
+    let is_over = || status(&engine, "m.child-1") == Some(Status::Completed);
+    until("it is over, and nobody can look at its parent", || is_over() && away.asked.load(SeqCst) > 0).await;
+    away.now.store(false, SeqCst);
+    until("it is done", || status(&engine, "m") == Some(Status::Completed)).await;
+    assert_eq!(seen.told.lock()[0]["status"], "completed");
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_cannot_be_looked_for_for_a_moment_is_dispatched_once_it_can() {
+    let (disk, folder, seen) = (SimDisk::default(), tempfile::tempdir().unwrap(), Arc::<Seen>::default());
+    let away = Arc::new(Away::default());
+    let engine =
+        start_otherwise(&disk, folder.path(), &seen, Otherwise { away: Arc::clone(&away), ..Otherwise::default() });
+    engine.dispatch(bare("late", "parent:work")).await.unwrap();
+    until("it runs", || status(&engine, "late") == Some(Status::Running)).await;
+    away.now.store(true, SeqCst);
+    seen.goes_on.store(true, Relaxed);
+    until("it is looked for in vain", || away.asked.load(SeqCst) > 0).await;
+    away.now.store(false, SeqCst);
+    until("it is done", || status(&engine, "late") == Some(Status::Completed)).await;
+    assert_eq!(
+        seen.told.lock()[0]["status"],
+        "completed",
+        "what was of the moment is no answer: {:?}",
+        seen.told.lock()
+    );
+    engine.stop().await;
+}
+
+/// `sortie run` goes on with what an earlier process has left behind, and with what that waits for.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_drives_one_mission_drives_those_that_it_waits_for() {
+    let (disk, folder, seen) = (SimDisk::default(), tempfile::tempdir().unwrap(), Arc::<Seen>::default());
+    let engine = start(&disk, folder.path(), &seen);
+    engine.dispatch(bare("m", "parent:hang,hang")).await.unwrap();
+    until("one hangs in the only place", || seen.worked.lock().contains_key("m.child-1")).await;
+    engine.stop().await;
+    seen.goes_on.store(true, Relaxed);
+    let engine =
+        start_otherwise(&disk, folder.path(), &seen, Otherwise { others: Others::Wait, ..Otherwise::default() });
+    let (driver, no) = (Arc::clone(&engine), MissionNo(1));
+    tokio::task::spawn_blocking(move || driver.drive(no)).await.unwrap().unwrap();
+    until("all of it ends", || status(&engine, "m") == Some(Status::Completed)).await;
+    let statuses: Vec<Value> = seen.told.lock().iter().map(|ended| ended["status"].clone()).collect();
+    assert_eq!(statuses, ["completed", "completed"]);
     engine.stop().await;
 }
 
@@ -250,7 +404,7 @@ async fn a_node_that_is_drained_and_hands_nothing_over_takes_children_of_what_ru
     let refused = engine.dispatch(bare("m", "work")).await;
     assert!(matches!(refused, Err(DispatchError::Draining)), "{refused:?}");
     seen.goes_on.store(true, Relaxed);
-    until("its child waits", || status(&engine, "late.1") == Some(Status::Queued)).await;
+    until("its child waits", || status(&engine, "late.child-1") == Some(Status::Queued)).await;
     assert!(engine.undrain());
     until("it is done", || status(&engine, "late") == Some(Status::Completed)).await;
     assert_eq!(seen.told.lock()[0]["status"], "completed");
@@ -260,7 +414,7 @@ async fn a_node_that_is_drained_and_hands_nothing_over_takes_children_of_what_ru
 /// A node that dies at some operation of its disk, and another one on what that left.
 #[tokio::test(flavor = "multi_thread")]
 async fn whenever_the_node_dies_each_child_is_there_once_and_ends_once() {
-    for op in (3..).step_by(17).take(8) {
+    for op in (3..).step_by(7).take(20) {
         let (disk, folder, seen) = (SimDisk::default(), tempfile::tempdir().unwrap(), Arc::<Seen>::default());
         let engine = start(&disk, folder.path(), &seen);
         disk.fail_at(disk.ops() + op);
@@ -276,8 +430,12 @@ async fn whenever_the_node_dies_each_child_is_there_once_and_ends_once() {
         let engine = start(&disk, folder.path(), &seen);
         engine.dispatch(bare("m", "parent:work,leave,fail")).await.unwrap();
         until("all of it ends", || status(&engine, "m") == Some(Status::Completed)).await;
-        let ended =
-            [("m", Status::Completed), ("m.1", Status::Completed), ("m.2", Status::Completed), ("m.3", Status::Failed)];
+        let ended = [
+            ("m", Status::Completed),
+            ("m.child-1", Status::Completed),
+            ("m.child-2", Status::Completed),
+            ("m.child-3", Status::Failed),
+        ];
         assert_eq!(all(&engine), ended.map(|(id, status)| (id.to_owned(), status)).into(), "dies at {op}");
         for no in 1..=4 {
             let records = engine.log().read_all(MissionNo(no), 0).unwrap();

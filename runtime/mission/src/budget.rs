@@ -286,6 +286,7 @@ mod tests {
             runtime_ms_max: runtime,
             llm_calls_max: calls,
             cost_max: cost.map(MicroUsd),
+            missions_max: None,
         };
         for (budget, expected) in [
             (own(None, None, None), (100, Some(5), None)),

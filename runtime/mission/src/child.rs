@@ -8,7 +8,9 @@
 //!   booked there at what it did spend. What a share does not name is nothing. Whoever is out of it is told so: people are asked for no more.
 //! - Its window ends with its parent's, and its run time is at most what its parent has left. That is no share: missions run side by side,
 //!   and one that waits takes none.
-//! - How many missions stand above it, and how many a mission dispatches, is bounded.
+//! - How many missions stand above it, and how many a mission dispatches, is bounded. How many come of one in all is a share, too: a child takes
+//!   itself and the number that its order names, and a mission that nobody dispatched has as many as its node and its envelope say. So nobody
+//!   counts other missions, and the whole family stays within that of the first, whatever its nodes and its runs are.
 //!
 //! Its name follows from its parent's and from the call ([`MissionId::of_child`]), so that no crash and no replay makes two of one. The call is one
 //! among the others (`Handle::Mission`): decided, recorded and replayed like the call of a model.
@@ -43,11 +45,14 @@ pub struct Bounds {
     pub depth_max: u32,
     /// How many a mission dispatches.
     pub children_max: u32,
+    /// How many may come of one that nobody dispatched: its children, theirs, and so on.
+    pub family_max: u32,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { depth_max: 4, children_max: 64 }
+        // Each level full would be 17 million: what a night can do is far below a thousand.
+        Self { depth_max: 4, children_max: 64, family_max: 1_000 }
     }
 }
 
@@ -56,10 +61,8 @@ impl Default for Bounds {
 pub struct Draft {
     /// What it is called.
     pub mission_id: MissionId,
-    /// Its envelope, as text.
+    /// Its envelope, as text: with whose child it is, which only a node can say.
     pub text: String,
-    /// The same without whose child it is: what anybody could send.
-    pub bare: String,
     /// What is set aside for it.
     pub share: Spend,
 }
@@ -87,7 +90,7 @@ impl Mission {
         occasion: Occasion,
     ) -> Result<Draft, CallError> {
         let depth = self.envelope.child_of.as_ref().map_or(0, |of| of.depth).saturating_add(1);
-        if let Occasion::Asked(Bounds { depth_max, children_max }) = occasion {
+        if let Occasion::Asked(Bounds { depth_max, children_max, .. }) = occasion {
             if depth > depth_max {
                 return Err(CallError::Denied(format!(
                     "at most {depth_max} missions stand above one (`[limits] children_depth_max`), and this one would be below {depth}"
@@ -109,16 +112,16 @@ impl Mission {
             },
             Occasion::Granted(share) => share,
         };
+        let missions = self.missions_of(&envelope, occasion)?;
         let runtime_ms = self.run_time_of(&envelope, now, occasion)?;
         let window = self.window_of(envelope.window)?;
         let constraints = self.constraints_of(&envelope.constraints)?;
         let set = |fields: &mut Fields, name: &str, value: Value| drop(fields.insert(name.to_owned(), raw(&value)));
         set(&mut fields, "constraints", constraints);
-        set(&mut fields, "budget", budget(runtime_ms, share));
+        set(&mut fields, "budget", budget(runtime_ms, share, missions));
         if window != Window::default() {
             set(&mut fields, "autonomy_window", json!({ "start_at": window.start_at, "end_at": window.end_at }));
         }
-        let bare = text(&fields);
         let of = ChildOf {
             mission_id: self.envelope.mission_id.clone(),
             root: self.envelope.root().clone(),
@@ -127,9 +130,10 @@ impl Mission {
             tools: self.granted().unwrap_or_default().to_vec(),
             llm_calls: share.llm_calls,
             micro_usd: share.cost.0,
+            missions,
         };
         fields.insert("child_of".to_owned(), to_raw_value(&of).expect("plain data"));
-        Ok(Draft { mission_id, text: text(&fields), bare, share })
+        Ok(Draft { mission_id, text: text(&fields), share })
     }
 
     /// The fields of its envelope, before any of them is held against its parent's.
@@ -171,6 +175,38 @@ impl Mission {
             fields.entry("on_expiry".to_owned()).or_insert_with(|| raw(&json!(on_expiry)));
         }
         Ok(fields)
+    }
+
+    /// How many missions may come of it: what its order names, where its parent has so many left beside the child itself.
+    fn missions_of(&self, child: &Envelope, occasion: Occasion) -> Result<u32, CallError> {
+        let share = child.budget.missions_max.unwrap_or(0);
+        let Occasion::Asked(Bounds { family_max, .. }) = occasion else { return Ok(share) };
+        let all = self.family_max(family_max);
+        let left = all.saturating_sub(self.calls.family());
+        if share < left {
+            return Ok(share);
+        }
+        Err(CallError::BudgetExhausted(match &self.envelope.child_of {
+            Some(ChildOf { missions: 0, .. }) => {
+                "/budget/max_missions: no mission may come of this one: the order by which it was dispatched \
+                                                  names none in `budget.max_missions`"
+                    .to_owned()
+            }
+            _ => format!(
+                "/budget/max_missions: of the {all} missions that may come of this one {left} are left, and this would take {}: itself, and \
+                 those that may come of it (`[limits] family_max` of the node, `budget.max_missions` of the mission)",
+                u64::from(share) + 1
+            ),
+        }))
+    }
+
+    /// How many missions may come of this one in all: its share, or what its envelope and its node let be of one that nobody dispatched.
+    fn family_max(&self, node_max: u32) -> u32 {
+        let own = match &self.envelope.child_of {
+            Some(of) => of.missions,
+            None => self.envelope.budget.missions_max.unwrap_or(u32::MAX),
+        };
+        own.min(node_max)
     }
 
     /// The run time that it may take: what it asks for, or what its parent has left.
@@ -259,6 +295,12 @@ impl Mission {
         self.calls.children()
     }
 
+    /// How many missions may have come of it, by the orders for its children that were not refused: with those that may come of each.
+    #[must_use]
+    pub fn family(&self) -> u32 {
+        self.calls.family()
+    }
+
     /// Whether there are children that it waits for.
     #[must_use]
     pub fn waits_for_children(&self) -> bool {
@@ -322,6 +364,25 @@ impl InFlight {
     pub(crate) fn is_child(&self) -> bool {
         self.tool.as_ref().is_some_and(|tool| tool.as_str() == MISSION)
     }
+
+    /// How many missions it takes of those that may come of its own: the child, and those that may come of that. None, where it dispatches none.
+    pub(crate) fn missions(&self) -> u32 {
+        if self.is_child() { named_in(&self.arguments).saturating_add(1) } else { 0 }
+    }
+}
+
+/// How many missions an order that was granted says may come of its child.
+fn named_in(order: &str) -> u32 {
+    let order: Value = serde_json::from_str(order).unwrap_or_default();
+    let named = &order["budget"]["max_missions"];
+    // A whole number may be written with a point.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it was read as whole and not negative, and the cast saturates"
+    )]
+    let named = named.as_u64().or_else(|| named.as_f64().map(|named| named as u64));
+    named.map_or(0, |named| u32::try_from(named).unwrap_or(u32::MAX))
 }
 
 /// Why a fork does not dispatch what the mission that it is of had dispatched.
@@ -344,7 +405,7 @@ fn text(fields: &Fields) -> String {
 
 /// The envelope of such fields.
 fn parsed(fields: &Fields) -> Result<Parsed, CallError> {
-    Envelope::parse(&text(fields)).map_err(|rejected| CallError::InvalidArguments(told(&rejected.mistakes)))
+    Envelope::parse_of_child(&text(fields)).map_err(|rejected| CallError::InvalidArguments(told(&rejected.mistakes)))
 }
 
 /// Mistakes in one text, as many as fit.
@@ -355,8 +416,11 @@ pub fn told(mistakes: &[Mistake]) -> String {
 }
 
 /// The budget in the words of an envelope. A share of nothing cannot be said there: `child_of` says it.
-fn budget(runtime_ms: u64, share: Spend) -> Value {
+fn budget(runtime_ms: u64, share: Spend, missions: u32) -> Value {
     let mut budget = json!({ "max_runtime_minutes": minutes(runtime_ms) });
+    if missions > 0 {
+        budget["max_missions"] = json!(missions);
+    }
     if share.llm_calls > 0 {
         budget["max_llm_calls"] = json!(share.llm_calls);
     }

@@ -11,6 +11,7 @@
 //! | `bench` | the sandbox and the host, watched |
 //! | `stage` | tools: those that are real, and those that are scripted |
 //! | `prompter` | models |
+//! | `children` | what missions come to that the plugin dispatches |
 //! | `people` | who answers what the mission asks |
 //! | `life` | one life of a node, to its end or to a crash |
 //! | `seen` | what a run came to, and how it differs from what was expected |
@@ -20,6 +21,7 @@
 
 mod bench;
 mod case;
+mod children;
 mod clock;
 mod life;
 mod people;

@@ -202,6 +202,7 @@ pub(crate) fn settings(config: &Config) -> Result<Settings, ConfigError> {
         children: sortie_mission::child::Bounds {
             depth_max: config.limits.children_depth_max,
             children_max: config.limits.children_max,
+            family_max: config.limits.family_max,
         },
         result_bytes_max: usize::try_from(config.limits.results_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
         schedules_max: config.limits.schedules,

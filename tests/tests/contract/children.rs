@@ -128,3 +128,60 @@ async fn who_asks_for_more_than_it_has_is_refused_where_it_asks() {
     let answer = node.dispatch(&forged).await.expect_status(422);
     assert_eq!(answer.json["errors"][0]["pointer"], "/child_of");
 }
+
+#[tokio::test]
+async fn a_family_is_no_larger_than_its_node_and_its_envelope_let_it_be() {
+    let node = Options::new().config("[limits]\nfamily_max = 3").start().await;
+    let said = with(three("said", "1ms"), "/budget/max_missions", json!(2));
+    for (mission, expected, part) in
+        [(three("fits", "1ms"), 3, None), (said, 2, Some("of the 2 missions that may come of this one 0 are left"))]
+    {
+        let ended = node.run(&mission).await;
+        let id = ended["mission_id"].as_str().expect("an id");
+        assert_eq!(children(&node, id).await.len(), expected, "{ended:#}");
+        let summary = ended["summary"].as_str().expect("a summary");
+        assert_eq!(ended["status"] == "failed", part.is_some(), "{summary}");
+        assert!(part.is_none_or(|part| summary.contains(part)), "{summary}");
+    }
+    // A child has none of its own where its order names none.
+    let inner = json!({ "objective": "Dispatch.", "mission_type": "automation", "inputs": "{{ inputs.inner }}", "constraints": { "allowed_tools": ["Write"] } });
+    for (id, missions, expected) in [("none", 0, "failed"), ("one", 1, "completed")] {
+        let mut outer = inner.clone();
+        outer["budget"] = json!({ "max_missions": missions });
+        let leaf = json!({ "objective": "Rest.", "mission_type": "automation", "inputs": { "steps": [{ "id": "s", "sleep": "1ms" }] } });
+        let mission = automation(id, &json!([{ "id": "outer", "mission": outer }]));
+        let mission = with(mission, "/inputs/inner", json!({ "steps": [{ "id": "leaf", "mission": leaf }] }));
+        let ended = node.run(&mission).await;
+        assert_eq!(ended["status"], expected, "{ended:#}");
+        if expected == "failed" {
+            let summary = ended["summary"].as_str().expect("a summary");
+            assert!(summary.contains("names none in `budget.max_missions`"), "{summary}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_of_children_are_the_nodes_to_give_by_whatever_way_somebody_comes() {
+    let node = Node::start().await;
+    let plain = automation("night", &json!([write("w", "a", "b")]));
+    for (place, name) in [
+        ("/mission_id", "night.child-1"),
+        ("/vp_session_id", "child:night.child-1"),
+        ("/idempotency_key", "child:night/1"),
+    ] {
+        let answer = node.dispatch(&with(plain.clone(), place, json!(name))).await.expect_status(422);
+        let wrong = &answer.json["errors"][0];
+        assert_eq!((&wrong["pointer"], &wrong["code"]), (&json!(place), &json!("reserved")), "{:#}", answer.json);
+    }
+    // A schedule's fires have names of their own; the session is what it may say.
+    let mut mission = plain.clone();
+    for made in ["mission_id", "idempotency_key", "autonomy_window", "created_at", "trace_id"] {
+        mission.as_object_mut().expect("fields").remove(made);
+    }
+    mission["vp_session_id"] = json!("child:night.child-1");
+    let schedule = json!({ "id": "night", "zone": "UTC", "once": ["2090-01-01T02:00:00"], "mission": mission });
+    let answer = node.post("/v1/schedules", &schedule).await.expect_status(422);
+    assert_eq!(answer.json["errors"][0]["pointer"], "/mission/vp_session_id", "{:#}", answer.json);
+    // Whatever is merely like it is taken.
+    node.accept(&with(plain, "/mission_id", json!("night.7"))).await;
+}

@@ -55,9 +55,34 @@ async fn until_recorded(node: &Node, id: &str, kind: &str) {
     until(&format!("{kind} of {id}"), there).await;
 }
 
+/// It is dispatched a moment after it was asked for.
+async fn until_child_runs(node: &Node, id: &str) {
+    let runs = async || (node.get(&format!("/v1/missions/{id}")).await.json["status"] == "running").then_some(());
+    until(&format!("{id} runs"), runs).await;
+}
+
 async fn cancel(node: &Node, id: &str) {
     node.post(&format!("/v1/missions/{id}/cancel"), &json!({ "reason": "enough" })).await.expect_status(202);
     node.until_final(id).await;
+}
+
+/// What another does for a mission, in a plan of its own.
+fn child(objective: &str, plan: &Value) -> Value {
+    json!({ "objective": objective, "mission_type": "automation", "inputs": { "steps": plan }, "constraints": { "allowed_tools": ["Write"] } })
+}
+
+/// A mission that dispatches others: one leaves something, two are alike but for what they are told, one fails.
+fn family(id: &str) -> Value {
+    let leaves = json!([{ "id": "f", "tool": "Write", "with": { "path": "f.txt", "content": "left" }, "artifact": "f.txt" }]);
+    let told = "{{ steps.leaves.result.artifacts | length }} of {{ steps.leaves.result.mission_id }}; {{ steps.fails.error }}";
+    let last = json!({ "id": "last", "needs": ["leaves", "each", "fails"], "tool": "Write", "with": { "path": "last.txt", "content": told } });
+    let steps = json!([
+        { "id": "leaves", "mission": child("Leave something.", &leaves) },
+        { "id": "each", "for_each": [1, 2], "mission": child("Rest {{ item }}.", &json!([{ "id": "s", "sleep": "1s" }])) },
+        { "id": "fails", "mission": child("Fail.", &json!([write("w", "../out.txt", "x")])), "on_error": "continue" },
+        last,
+    ]);
+    automation(id, &steps)
 }
 
 /// One of each kind: its name, and how it ended.
@@ -164,6 +189,21 @@ async fn missions(node: &mut Node) -> Vec<(String, &'static str)> {
         one(id, "timed_out");
     }
 
+    // Missions that one dispatches: those that come to an end of their own, one that somebody cancels, and one that nobody waits for any more.
+    node.run(&family("family")).await;
+    one("family", "completed");
+    one("family.child-1", "completed");
+    let sleeps = || child("Sleep.", &json!([{ "id": "s", "sleep": "6h" }]));
+    node.accept(&automation("one-cancelled", &json!([{ "id": "m", "mission": sleeps(), "on_error": "continue" }]))).await;
+    until_child_runs(node, "one-cancelled.child-1").await;
+    cancel(node, "one-cancelled.child-1").await;
+    node.until_final("one-cancelled").await;
+    one("one-cancelled", "completed");
+    node.accept(&automation("all-cancelled", &json!([{ "id": "m", "mission": sleeps() }]))).await;
+    until_child_runs(node, "all-cancelled.child-1").await;
+    cancel(node, "all-cancelled").await;
+    one("all-cancelled", "cancelled");
+
     // A node that is killed in the middle: the command is made again, as somebody says.
     let command = json!([write("w", "w.txt", "w"), { "id": "b", "tool": "Bash", "with": { "command": "sleep 2; echo done" }, "needs": ["w"] }]);
     node.accept(&with(automation("killed", &command), "/constraints/allowed_tools", json!(["Bash", "Write"]))).await;
@@ -213,4 +253,10 @@ async fn a_case_of_every_mission_that_ended_passes() {
     for there in ["new words", "by hand", "\"c.txt\" = true"] {
         assert!(case.contains(there), "{there}: {case}");
     }
+    // What children left is what they left.
+    let case = std::fs::read_to_string(node.folder().join("family.toml")).expect("it was written");
+    for there in ["\"f.txt\" = \"left\"", "status = \"failed\"", "objective = \"Rest 2.\""] {
+        assert!(case.contains(there), "{there}: {case}");
+    }
+    assert_eq!(case.matches("[[child]]").count(), 4, "{case}");
 }

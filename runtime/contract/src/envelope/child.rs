@@ -38,6 +38,9 @@ pub struct ChildOf {
     pub llm_calls: u64,
     /// Its share of the money, in millionths of a US dollar.
     pub micro_usd: u64,
+    /// Its share of the missions that may come of the first one above it: so many may come of this one.
+    #[serde(default)]
+    pub missions: u32,
 }
 
 impl ChildOf {

@@ -21,6 +21,15 @@ pub(super) struct Findings {
     pub(super) warnings: Vec<String>,
     /// The envelope was accepted, by a version perhaps that took more than this one does.
     pub(super) accepted: bool,
+    /// A node wrote it, for a child: it has what nobody else may say.
+    pub(super) of_node: bool,
+}
+
+impl Findings {
+    /// Whether what only a node says may be there.
+    pub(super) fn takes_the_nodes_own(&self) -> bool {
+        self.accepted || self.of_node
+    }
 }
 
 impl Findings {

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::artifact::{ArtifactName, StorageScope};
 use crate::digest::Digest;
-use crate::id::{IdError, MissionId, is_blank, is_reserved, is_white};
+use crate::id::{IdError, IdempotencyKey, MissionId, SessionId, is_blank, is_reserved, is_white};
 use crate::limit;
 use crate::mistake::{Mistake, Pointer, code};
 use crate::money::MicroUsd;
@@ -74,7 +74,7 @@ pub(super) const REQUIRED: [&str; 9] = [
     "created_at",
 ];
 pub(super) const CONSTRAINTS: [&str; 3] = ["allowed_tools", "forbidden_tools", "approval_required"];
-pub(super) const BUDGET: [&str; 3] = ["max_runtime_minutes", "max_llm_calls", "max_cost_usd"];
+pub(super) const BUDGET: [&str; 4] = ["max_runtime_minutes", "max_llm_calls", "max_cost_usd", "max_missions"];
 pub(super) const WINDOW: [&str; 2] = ["start_at", "end_at"];
 pub(super) const ARTIFACT_POLICY: [&str; 2] = ["required_outputs", "storage_scope"];
 pub(super) const CALLBACK: [&str; 3] = ["status_url", "auth_mode", "auth_ref"];
@@ -121,8 +121,19 @@ impl Envelope {
     /// # Errors
     /// [`Rejected`] with all the mistakes in it. A text that is not JSON is a single one, with its line and column.
     pub fn parse(text: &str) -> Result<Parsed, Rejected> {
+        Self::parse_new(text, Findings::default())
+    }
+
+    /// Reads an envelope that a node is about to dispatch as a child of a mission: it says whose, and has the names that only a node gives.
+    ///
+    /// # Errors
+    /// As [`Envelope::parse`].
+    pub fn parse_of_child(text: &str) -> Result<Parsed, Rejected> {
+        Self::parse_new(text, Findings { of_node: true, ..Findings::default() })
+    }
+
+    fn parse_new(text: &str, mut findings: Findings) -> Result<Parsed, Rejected> {
         let mut read = read(text)?;
-        let mut findings = Findings::default();
         // Inputs are handed on as they are written.
         let is_read = |mistake: &Mistake| !mistake.pointer.as_str().starts_with("/inputs/");
         let inexact = mem::take(&mut read.inexact).into_iter().filter(is_read);
@@ -169,6 +180,7 @@ fn envelope(members: &Members<'_>, found: &mut Findings) -> Envelope {
     let mission_id = mission_id(&top, found);
     let vp_id = top.id("vp_id", found);
     let vp_session_id = top.id("vp_session_id", found);
+    reserved_for_children(&top, "vp_session_id", vp_session_id.as_ref().is_some_and(SessionId::is_of_a_child), found);
     let vp_runtime_id = top.id("vp_runtime_id", found);
     let source_instance_id = top.id("source_instance_id", found);
     let target_instance_id = top.id("target_instance_id", found);
@@ -187,6 +199,8 @@ fn envelope(members: &Members<'_>, found: &mut Findings) -> Envelope {
     let (required_outputs, storage_scope) = artifact_policy(&top, found);
     let callback = callback(&top, found);
     let idempotency_key = top.id("idempotency_key", found);
+    let is_of_a_child = idempotency_key.as_ref().is_some_and(IdempotencyKey::is_of_a_child);
+    reserved_for_children(&top, "idempotency_key", is_of_a_child, found);
     let trace_id = top.id("trace_id", found);
     let created_at = top.time("created_at", found);
     let inputs = inputs(&top, found);
@@ -247,7 +261,7 @@ fn forked_from(top: &Object<'_, '_>, found: &mut Findings) -> Option<ForkedFrom>
 /// a node, and holds whole or makes the envelope one that cannot be read: a child without its bounds would have none.
 fn child_of(top: &Object<'_, '_>, found: &mut Findings) -> Option<ChildOf> {
     let said = top.value("child_of")?;
-    if !found.accepted {
+    if !found.takes_the_nodes_own() {
         let detail = "`child_of` is for the node to write: a plugin dispatches a child by `missions.dispatch`";
         found.wrong(top.at("child_of"), code::RESERVED, detail);
         return None;
@@ -277,7 +291,22 @@ fn mission_id(top: &Object<'_, '_>, found: &mut Findings) -> Option<MissionId> {
         found.wrong(top.at("mission_id"), code::RESERVED, detail);
         return None;
     }
+    if !found.takes_the_nodes_own() && id.is_of_a_child() {
+        let detail = "`mission_id` must not end with `.child-` and a number: so a node calls the missions that a mission dispatches";
+        found.wrong(top.at("mission_id"), code::RESERVED, detail);
+        return None;
+    }
     Some(id)
+}
+
+/// Names in the form of what is of a child are a node's to give: whoever had one beforehand would stand in the child's way, or be in its workspace.
+fn reserved_for_children(top: &Object<'_, '_>, name: &str, is_of_a_child: bool, found: &mut Findings) {
+    if is_of_a_child && !found.takes_the_nodes_own() {
+        let detail = format!(
+            "`{name}` must not be of the form `child:…` with the number of a call: so a node calls what is of a mission that another one dispatches"
+        );
+        found.wrong(top.at(name), code::RESERVED, detail);
+    }
 }
 
 fn objective(top: &Object<'_, '_>, found: &mut Findings) -> Option<String> {
@@ -308,6 +337,11 @@ fn budget(top: &Object<'_, '_>, found: &mut Findings) -> Budget {
         runtime_ms_max: set(object.amount("max_runtime_minutes", found)).map(runtime_ms),
         llm_calls_max: object.count("max_llm_calls", found).filter(|calls| *calls > 0),
         cost_max: set(object.amount("max_cost_usd", found)).map(|usd| cost(usd, &object, found)),
+        // Beyond what can be counted it is the most that can, as with the others; no node lets so many be.
+        missions_max: object
+            .count("max_missions", found)
+            .filter(|missions| *missions > 0)
+            .map(|missions| u32::try_from(missions).unwrap_or(u32::MAX)),
     }
 }
 

@@ -48,8 +48,9 @@ pub fn envelope_schema() -> Value {
 /// The JSON Schema of what a plugin says of a mission that it dispatches.
 #[must_use]
 pub fn order_schema() -> Value {
-    let properties: Map<String, Value> =
+    let mut properties: Map<String, Value> =
         properties().into_iter().filter(|(name, _)| ORDER.contains(&name.as_str())).collect();
+    properties.extend(of_an_order());
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Mission order",
@@ -59,6 +60,45 @@ pub fn order_schema() -> Value {
         "additionalProperties": false,
         "properties": properties,
     })
+}
+
+/// What is otherwise in an order than in an envelope: what is not named there is not its own to have.
+fn of_an_order() -> [(String, Value); 3] {
+    let share = |of: &str, kind: &str| {
+        let description =
+            format!("Its share of {of}: set aside in the budget of the mission that dispatches it. Absent or 0: none.");
+        described(&description, json!({ "type": [kind, "null"], "minimum": 0 }))
+    };
+    let budget = closed(&json!({
+        "max_runtime_minutes": described(
+            "Run time; a fraction is fine. At most what the mission that dispatches it has left, and that where it is absent or 0: no share, for they run side by side.",
+            json!({ "type": ["number", "null"], "minimum": 0 }),
+        ),
+        "max_llm_calls": share("the calls of a language model", "integer"),
+        "max_cost_usd": share("the money, in US dollars", "number"),
+        "max_missions": described(
+            "How many missions may come of it, which it dispatches or those that it dispatched. They and itself are taken out of those that may come of the mission that dispatches it. Absent or 0: it dispatches none.",
+            json!({ "type": ["integer", "null"], "minimum": 0 }),
+        ),
+    }));
+    let texts = [
+        (
+            "budget",
+            "What it may spend: a share of what the mission that dispatches it has. What is not named is nothing.",
+            budget,
+        ),
+        (
+            "constraints",
+            "What it may use: nothing that the mission that dispatches it may not. What that one is forbidden, or asks approval for, holds for it as well.",
+            constraints(),
+        ),
+        (
+            "autonomy_window",
+            "When it may run: it ends with the window of the mission that dispatches it at the latest.",
+            window(),
+        ),
+    ];
+    texts.map(|(name, description, schema)| (name.to_owned(), described(description, schema)))
 }
 
 /// The JSON Schema of what a plugin is told of a mission that it dispatched, once that has ended.
@@ -101,14 +141,14 @@ fn properties() -> Map<String, Value> {
     let fields = [
         (
             "mission_id",
-            "Globally unique.",
-            json!({ "type": "string", "pattern": "^[A-Za-z0-9._:-]{1,200}$", "not": { "enum": not_ids } }),
+            "Globally unique. Names that end with `.child-` and a number are the node's to give.",
+            json!({ "type": "string", "pattern": "^[A-Za-z0-9._:-]{1,200}$", "not": { "anyOf": [{ "enum": not_ids }, { "pattern": r"\.child-[0-9]+$" }] } }),
         ),
         ("vp_id", "Who the mission is done as.", id(limit::ID_BYTES_MAX)),
         (
             "vp_session_id",
-            "The session. Without it: the latest of the VP, else `{vp_id}.session`.",
-            optional(id(limit::SESSION_ID_BYTES_MAX)),
+            "The session. Without it: the latest of the VP, else `{vp_id}.session`. Names like `child:night.child-7` are the node's to give.",
+            optional(but_not(id(limit::SESSION_ID_BYTES_MAX), r"^child:.*\.child-[0-9]+$")),
         ),
         ("vp_runtime_id", "The lane. Without it: the node's default lane.", optional(id(limit::ID_BYTES_MAX))),
         ("source_instance_id", "Who dispatches it.", id(limit::ID_BYTES_MAX)),
@@ -125,8 +165,8 @@ fn properties() -> Map<String, Value> {
         ("callback", "Where its events are sent.", callback()),
         (
             "idempotency_key",
-            "What makes a second dispatch from the same source the same one.",
-            id(limit::KEY_BYTES_MAX),
+            "What makes a second dispatch from the same source the same one. Names like `child:night/7` are the node's to give.",
+            but_not(id(limit::KEY_BYTES_MAX), "^child:.*/[0-9]+$"),
         ),
         ("trace_id", "Carried everywhere.", id(limit::KEY_BYTES_MAX)),
         ("created_at", "When it was made.", time(&json!("string"))),
@@ -169,6 +209,7 @@ fn budget() -> Value {
         "max_runtime_minutes": described("Run time; a fraction is fine.", json!({ "type": ["number", "null"], "minimum": 0 })),
         "max_llm_calls": described("Calls of a language model.", json!({ "type": ["integer", "null"], "minimum": 0 })),
         "max_cost_usd": described("Cost in US dollars.", json!({ "type": ["number", "null"], "minimum": 0 })),
+        "max_missions": described("Extension: missions that come of it, which it dispatches or those that it dispatched, all together.", json!({ "type": ["integer", "null"], "minimum": 0 })),
     }))
 }
 
@@ -216,6 +257,12 @@ fn names(names: &[&str]) -> Value {
 
 fn closed(properties: &Value) -> Value {
     json!({ "type": ["object", "null"], "additionalProperties": false, "properties": properties })
+}
+
+/// The same, and no text of that form.
+fn but_not(mut schema: Value, pattern: &str) -> Value {
+    schema["not"] = json!({ "type": "string", "pattern": pattern });
+    schema
 }
 
 fn optional(mut schema: Value) -> Value {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sortie_contract::{MissionNo, Mistake, Pointer, Timestamp};
+use sortie_contract::{Envelope, MissionNo, Mistake, Pointer, Timestamp};
 use sortie_journal::{Owner, ScheduleChange, WriteError};
 use sortie_schedule::{
     Action, FireWindow, Order, Origin, Overlap, Position, Previous, Schedule, is_closed, revise, settle,
@@ -51,7 +51,7 @@ impl Engine {
                 Err(wrong) => mistakes.extend(wrong),
                 Ok(envelope) => {
                     let text = serde_json::Value::Object(envelope).to_string();
-                    match self.would_take(&text).await {
+                    match self.would_take(Envelope::parse(&text)).await {
                         Ok(()) => open = true,
                         Err(DispatchError::Invalid(wrong)) if is_closed(&wrong) => {
                             closed = wrong.iter().map(in_the_mission).collect();

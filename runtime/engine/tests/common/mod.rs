@@ -148,9 +148,28 @@ pub(crate) fn open_on(
     tools: Vec<Arc<dyn Provider>>,
     set: impl FnOnce(&mut Settings),
 ) -> Arc<Engine> {
+    open_given(Given { log, folder, guests, wire, ambient, tools, reserve_bytes: 0, others: Others::GoOn }, set)
+}
+
+/// What a driver of a test is put together of.
+pub(crate) struct Given<'a> {
+    pub(crate) log: OpenLog,
+    pub(crate) folder: &'a Path,
+    pub(crate) guests: Arc<dyn Guests>,
+    pub(crate) wire: Arc<dyn Transport>,
+    pub(crate) ambient: Surroundings,
+    pub(crate) tools: Vec<Arc<dyn Provider>>,
+    /// What is to stay free of the disk.
+    pub(crate) reserve_bytes: u64,
+    pub(crate) others: Others,
+}
+
+/// The same, of all that.
+pub(crate) fn open_given(given: Given<'_>, set: impl FnOnce(&mut Settings)) -> Arc<Engine> {
+    let Given { log, folder, guests, wire, ambient, tools, reserve_bytes, others } = given;
     let mut settings = settings();
     set(&mut settings);
-    let room = Arc::new(SharedRoom::new(Arc::new(Disk::new(folder, 0)), u64::MAX));
+    let room = Arc::new(SharedRoom::new(Arc::new(Disk::new(folder, reserve_bytes)), u64::MAX));
     let bounds = WorkspaceBounds { bytes_max: u64::MAX, files_max: u64::MAX };
     let parts = Parts {
         shared: None,
@@ -166,7 +185,7 @@ pub(crate) fn open_on(
     };
     let config = CallbackConfig::default();
     let courier = |outbox| Courier::new(&config, outbox, wire, ambient);
-    Engine::open(parts, Others::GoOn, courier).expect("a node starts, whatever one mission is like")
+    Engine::open(parts, others, courier).expect("a node starts, whatever one mission is like")
 }
 
 /// A mission that tells its control plane of each step.

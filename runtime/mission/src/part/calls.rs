@@ -22,6 +22,8 @@ pub(crate) struct Calls {
     last_refused: Option<(ToolName, CallError)>,
     /// How many children were asked for, and not refused.
     children: u32,
+    /// How many missions these take, with those that may come of each.
+    family: u32,
     /// The latest call to end whose child had been dispatched.
     child_over: Option<CallNo>,
 }
@@ -211,6 +213,7 @@ impl Calls {
             CallStep::Begun(flight) => {
                 self.number(flight.call)?;
                 self.children += u32::from(flight.is_child());
+                self.family = self.family.saturating_add(flight.missions());
                 self.in_flight.push(flight);
             }
             CallStep::Amended { call, arguments } => {
@@ -336,6 +339,11 @@ impl Calls {
     /// How many children were asked for, and not refused.
     pub(crate) fn children(&self) -> u32 {
         self.children
+    }
+
+    /// How many missions these take, with those that may come of each.
+    pub(crate) fn family(&self) -> u32 {
+        self.family
     }
 
     /// Whether the call was the latest to end whose child had been dispatched.

@@ -17,7 +17,7 @@ use sortie_mission::{Command, Handle, Refusal};
 
 use crate::support::{Tested, at, rules, the};
 
-const BOUNDS: Bounds = Bounds { depth_max: 2, children_max: 3 };
+const BOUNDS: Bounds = Bounds { depth_max: 2, children_max: 3, family_max: 7 };
 
 /// What a plugin asks for, with these fields in place of the usual ones.
 fn order(fields: Value) -> String {
@@ -99,6 +99,8 @@ fn what_goes_beyond_its_parent_is_refused_where_it_is_asked_for() {
         (budget(json!({ "max_runtime_minutes": 11 })), "budget-exhausted", "/budget/max_runtime_minutes"),
         (budget(json!({ "max_cost_usd": 1.01 })), "budget-exhausted", "/budget/max_cost_usd"),
         (budget(json!({ "max_llm_calls": 6 })), "budget-exhausted", "/budget/max_llm_calls"),
+        (budget(json!({ "max_missions": 7 })), "budget-exhausted", "/budget/max_missions"),
+        (budget(json!({ "max_missions": 0.5 })), "invalid-arguments", "/budget/max_missions"),
         (budget(json!({ "max_cents": 6 })), "invalid-arguments", "/budget/max_cents"),
         (json!({ "mission_type": "dance" }), "invalid-arguments", "/mission_type"),
         (json!({ "callback": {} }), "invalid-arguments", "/callback: a child is dispatched with objective"),
@@ -144,18 +146,22 @@ fn a_child_has_its_parents_bars_and_no_more_than_it_was_given() {
     );
     let draft = draft.expect("within");
     let envelope = parsed(&draft);
-    assert_eq!((draft.mission_id.as_str(), draft.share), ("night.1", spend(0, 25)));
+    assert_eq!((draft.mission_id.as_str(), draft.share), ("night.child-1", spend(0, 25)));
     assert_eq!(envelope.constraints.forbidden_tools, ["Write(secret/**)", "Write(a/b)"]);
     assert_eq!(envelope.constraints.approval_required, ["outbound_email", "Write"]);
     assert_eq!(envelope.window.end_at.map(|end| end.to_string()), Some(at(3_600)));
     assert_eq!(envelope.budget.runtime_ms_max, Some(600_000), "what its parent has left");
-    assert_eq!(envelope.vp_session_id.as_ref().map(SessionId::as_str), Some("child:night.1"));
+    assert_eq!(envelope.vp_session_id.as_ref().map(SessionId::as_str), Some("child:night.child-1"));
     assert_eq!(envelope.vp_runtime_id.as_ref().map(LaneId::as_str), Some("runtime.coder.external"));
     assert_eq!((envelope.source_instance_id.as_str(), envelope.trace_id.as_str()), ("simone", "trace-1"));
     assert_eq!(envelope.on_expiry, parent.mission.envelope().on_expiry);
     assert!(envelope.callback.is_none(), "its parent's events tell of it");
     assert!(Envelope::parse(&draft.text).is_err(), "nobody else can say whose child it is");
-    assert!(Envelope::parse(&draft.bare).is_ok());
+    assert_eq!(
+        Envelope::parse_of_child(&draft.text).map(|parsed| parsed.envelope),
+        Ok(envelope.clone()),
+        "but its node"
+    );
     let of = envelope.parent().expect("a child");
     assert_eq!((of.mission_id.as_str(), of.call, of.depth), ("night", 1, 1));
 
@@ -189,12 +195,108 @@ fn how_deep_and_how_many_is_bounded() {
         "{fourth:?}"
     );
     let first = Tested::running(json!({}));
-    let second = child(&drafts(&first, &order(json!({}))).expect("a child"));
+    let second = child(&drafts(&first, &order(json!({ "budget": { "max_missions": 1 } }))).expect("a child"));
     let third = child(&drafts(&second, &order(json!({}))).expect("a child of a child"));
     let depth = third.mission.envelope().child_of.as_ref().map(|of: &ChildOf| of.depth);
     assert_eq!(depth, Some(BOUNDS.depth_max));
     let fourth = drafts(&third, &order(json!({})));
     assert!(matches!(&fourth, Err(CallError::Denied(why)) if why.contains("children_depth_max")), "{fourth:?}");
+}
+
+/// An order for a child of which so many missions may come.
+fn with_missions(missions: u32) -> String {
+    order(json!({ "budget": { "max_missions": missions } }))
+}
+
+fn is_out_of_missions(answer: &[Record], part: &str) -> bool {
+    matches!(answer, [Record::CallRefused { error: CallError::BudgetExhausted(why), .. }]
+        if why.starts_with("/budget/max_missions: ") && why.contains(part))
+}
+
+#[test]
+fn how_many_missions_come_of_one_in_all_is_a_share_of_its_own() {
+    let mut first = Tested::running(json!({}));
+    let beyond = dispatches(&mut first, &with_missions(BOUNDS.family_max));
+    assert!(
+        is_out_of_missions(&beyond, "of the 7 missions that may come of this one 7 are left, and this would take 8"),
+        "{beyond:?}"
+    );
+    assert_eq!(first.mission.family(), 0, "what is refused takes nothing");
+    let draft = drafts(&first, &with_missions(4)).expect("five of seven");
+    assert_eq!(parsed(&draft).child_of.map(|of| of.missions), Some(4));
+    let call = dispatched(&mut first, json!({ "budget": { "max_missions": 4 } }));
+    assert_eq!(first.mission.family(), 5);
+    // What of a share comes to nothing is not given back: the sum is of all times, and not of those that run.
+    ends(&mut first, call, Spend::NOTHING).expect("it waits");
+    let beyond = dispatches(&mut first, &with_missions(2));
+    assert!(is_out_of_missions(&beyond, "2 are left, and this would take 3"), "{beyond:?}");
+    dispatched(&mut first, json!({ "budget": { "max_missions": 1 } }));
+    let beyond = dispatches(&mut first, &order(json!({})));
+    assert!(is_out_of_missions(&beyond, "0 are left"), "{beyond:?}");
+    first.crash();
+    assert_eq!(first.mission.family(), 7, "whatever becomes of its runs");
+
+    let mut second = child(&draft);
+    let beyond = dispatches(&mut second, &with_missions(4));
+    assert!(is_out_of_missions(&beyond, "of the 4 missions"), "{beyond:?}");
+    let third = child(&drafts(&second, &with_missions(0)).expect("a child"));
+    let none = drafts(&third, &order(json!({})));
+    assert!(matches!(none, Err(CallError::Denied(_))), "deeper than it may be: {none:?}");
+    let wide = Bounds { depth_max: 9, ..BOUNDS };
+    let none = third.mission.child(third.now, &order(json!({})), CallNo(1), &node(), Occasion::Asked(wide));
+    assert!(
+        matches!(&none, Err(CallError::BudgetExhausted(why)) if why.contains("names none in `budget.max_missions`")),
+        "{none:?}"
+    );
+    // A node whose bound was lowered since holds it against what was given before.
+    let narrow = Bounds { family_max: 2, ..BOUNDS };
+    let lower = second.mission.child(second.now, &with_missions(2), CallNo(1), &node(), Occasion::Asked(narrow));
+    assert!(matches!(&lower, Err(CallError::BudgetExhausted(why)) if why.contains("of the 2 missions")), "{lower:?}");
+}
+
+#[test]
+fn an_envelope_may_say_that_fewer_missions_come_of_it() {
+    for (said, missions, is_within) in [(2, 1, true), (2, 2, false), (100, 6, true), (100, 7, false)] {
+        let mut parent = Tested::running(json!({ "budget": { "max_missions": said } }));
+        let answer = dispatches(&mut parent, &with_missions(missions));
+        assert_eq!(
+            matches!(answer.as_slice(), [Record::CallStarted { .. }]),
+            is_within,
+            "{said} {missions}: {answer:?}"
+        );
+    }
+}
+
+/// However the shares are dealt out, no more missions come of one than it may have, in any number of levels.
+#[test]
+fn no_way_to_deal_it_out_passes_the_number_of_a_family() {
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |below: u32| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        u32::try_from(random % u64::from(below)).expect("small")
+    };
+    let bounds = Bounds { depth_max: 6, children_max: 8, family_max: 40 };
+    for _ in 0..40 {
+        let (mut open, mut born) = (vec![Tested::running(json!({}))], 0);
+        while let Some(mut parent) = open.pop() {
+            for _ in 0..next(10) {
+                let text = with_missions(next(20));
+                let call = parent.mission.next_call();
+                let draft = parent.mission.child(parent.now, &text, call, &node(), Occasion::Asked(bounds));
+                let (refused, quote) = (draft.as_ref().err(), Spend::NOTHING);
+                let (run, digest) = (parent.run(), Digest::of(text.as_bytes()));
+                let tool = Handle::Mission { refused };
+                parent.take(Command::Call { run, tool, arguments: text, digest, quote }).expect("an answer");
+                if let Ok(draft) = draft {
+                    born += 1;
+                    open.push(child(&draft));
+                }
+            }
+        }
+        assert!(born <= bounds.family_max, "{born}");
+    }
 }
 
 #[test]
@@ -288,7 +390,7 @@ fn a_crash_leaves_children_alone_and_asks_nobody_about_them() {
     assert_eq!(parent.mission.order_of_child(call), Some((order.as_str(), spend(0, 50))));
     let granted = Occasion::Granted(spend(0, 50));
     let again = parent.mission.child(parent.now, &order, call, &node(), granted).expect("the same again");
-    assert_eq!((again.mission_id, again.share), (MissionId::new("m-1.1").expect("an id"), spend(0, 50)));
+    assert_eq!((again.mission_id, again.share), (MissionId::new("m-1.child-1").expect("an id"), spend(0, 50)));
 }
 
 #[test]
@@ -376,7 +478,10 @@ fn events_tell_of_children() {
         .filter_map(|event| Some((event.detail["kind"].as_str()?, event.summary.as_str())))
         .filter(|(kind, _)| kind.starts_with("child"))
         .collect();
-    assert_eq!(told, [("child", "Dispatched m-1.1: Count."), ("child_ended", "m-1.1 is completed: Counted.")]);
+    assert_eq!(
+        told,
+        [("child", "Dispatched m-1.child-1: Count."), ("child_ended", "m-1.child-1 is completed: Counted.")]
+    );
     let sequences: Vec<u64> = parent.events.iter().map(|event| event.sequence).collect();
     assert_eq!(sequences, (1..=sequences.len() as u64).collect::<Vec<_>>());
 }

@@ -48,6 +48,8 @@ pub struct LimitsConfig {
     pub children_depth_max: u32,
     /// How many a mission dispatches.
     pub children_max: u32,
+    /// How many may come of a mission that none dispatched: those that it dispatches, those that these do, and so on.
+    pub family_max: u32,
     /// The share of each limit of a mission that is kept for landing.
     pub landing: f64,
 }
@@ -80,6 +82,7 @@ impl Default for LimitsConfig {
             schedules: 100_000,
             children_depth_max: Bounds::default().depth_max,
             children_max: Bounds::default().children_max,
+            family_max: Bounds::default().family_max,
             landing: 0.05,
         }
     }

@@ -18,6 +18,7 @@ use sortie_engine::Guests;
 use sortie_sandbox::{Answer, BoxFuture, Call, Ending, Host, Installed, Run, Sandbox, Stop};
 use tokio::sync::Notify;
 
+use super::children::Children;
 use super::clock::{Clock, Guest};
 
 /// The sandbox, with one plugin.
@@ -27,6 +28,10 @@ pub(super) struct Bench {
     pub(super) memory_bytes_max: u64,
     pub(super) clock: Clock,
     pub(super) answered: Arc<Answered>,
+    /// What missions come to that the plugin dispatches.
+    pub(super) children: Arc<Children>,
+    /// The name of the case's own mission.
+    pub(super) mission_id: String,
 }
 
 /// The calls that plugins were answered, over all lives; and the one behind which the node is lost.
@@ -79,10 +84,13 @@ impl Answered {
 
 impl Guests for Bench {
     fn installed(&self, name: &str) -> Vec<Installed> {
-        if name == self.plugin.identity.name { vec![self.plugin.clone()] } else { Vec::new() }
+        if name == self.plugin.identity.name { vec![self.plugin.clone()] } else { vec![self.children.installed(name)] }
     }
 
     fn check(&self, plugin: Digest, brief: Brief) -> BoxFuture<'_, Result<Vec<Mistake>, Crash>> {
+        if brief.mission_id != self.mission_id {
+            return std::future::ready(Ok(self.children.check(&brief))).boxed();
+        }
         let busy = self.clock.busy();
         async move {
             let found = self.sandbox.check(&plugin, brief).await;
@@ -97,9 +105,13 @@ impl Guests for Bench {
     }
 
     fn run(&self, run: Run) -> BoxFuture<'_, Ending> {
+        if run.brief.mission_id != self.mission_id {
+            return self.children.run(run).boxed();
+        }
         let guest = Arc::new(self.clock.guest());
         let (clock, answered, inner) = (self.clock.clone(), Arc::clone(&self.answered), run.host);
-        let host = Arc::new(Watched { inner, guest: Arc::clone(&guest), clock, answered });
+        let children = Arc::clone(&self.children);
+        let host = Arc::new(Watched { inner, guest: Arc::clone(&guest), clock, answered, children });
         let run = Run { host, ..run };
         async move {
             let ending = self.sandbox.run(run).await;
@@ -117,6 +129,7 @@ struct Watched {
     guest: Arc<Guest>,
     clock: Clock,
     answered: Arc<Answered>,
+    children: Arc<Children>,
 }
 
 impl Watched {
@@ -168,6 +181,7 @@ impl Host for Watched {
     }
 
     fn dispatch(&self, order: String) -> BoxFuture<'static, Result<Result<Call, CallError>, Stop>> {
+        self.children.ordered(&order);
         // The driver works meanwhile, and the guest waits for it.
         let (guest, dispatched) = (Arc::clone(&self.guest), self.inner.dispatch(order));
         let watched = Watched {
@@ -175,6 +189,7 @@ impl Host for Watched {
             guest: Arc::clone(&self.guest),
             clock: self.clock.clone(),
             answered: Arc::clone(&self.answered),
+            children: Arc::clone(&self.children),
         };
         let busy = self.clock.busy();
         async move {

@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sortie_contract::Timestamp;
+use sortie_contract::artifact::ArtifactName;
 use sortie_contract::duration::duration;
 use sortie_contract::request::Reach;
 
@@ -42,6 +43,9 @@ pub(crate) struct Case {
     /// What models answer: entries as in the file of a scripted model (docs/MODELS.md). Without any, the node has no model.
     #[serde(default, rename = "model", skip_serializing_if = "Vec::is_empty")]
     pub(crate) models: Vec<Value>,
+    /// What missions come to that the plugin dispatches: the first entry that fits an order and is not used up.
+    #[serde(default, rename = "child", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) children: Vec<Child>,
     /// What people say: the first entry that fits a request and is not used up.
     #[serde(default, rename = "person", skip_serializing_if = "Vec::is_empty")]
     pub(crate) people: Vec<Person>,
@@ -149,6 +153,79 @@ pub(crate) enum FaultKind {
     Denied,
     /// Nobody knows whether it happened.
     Uncertain,
+}
+
+/// What a mission comes to that the plugin dispatches.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Child {
+    /// Only of orders that have these, whatever else they have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) with: Option<Map<String, Value>>,
+    /// How it ends. One that is `completed` says that it is done: a required output that is not among its artifacts fails it all the same.
+    pub(crate) status: Ends,
+    /// The line for people; of one that is cancelled, why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) summary: Option<String>,
+    /// What it recommends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next_action: Option<String>,
+    /// What it leaves: texts by name. The plugin reads them with `missions.artifact`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) artifacts: BTreeMap<String, LeftBy>,
+    /// Its verdicts on its success criteria, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) criteria: Vec<Judged>,
+    /// The node does not take it, in place of all that: what is wrong and where, such as "/inputs/path: there is no such file".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refused: Option<String>,
+    /// How long it takes, such as "5m".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) takes: Option<String>,
+    /// So many times; without it, again and again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) times: Option<u32>,
+}
+
+/// How a mission ends that the plugin dispatches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Ends {
+    /// It did what it was asked.
+    #[default]
+    Completed,
+    /// It could not.
+    Failed,
+    /// Somebody cancels it.
+    Cancelled,
+    /// It comes to no end in its time.
+    TimedOut,
+}
+
+/// What a mission leaves that the plugin dispatches.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum LeftBy {
+    /// A text, as `text/plain`.
+    Text(String),
+    /// One of another kind.
+    Of {
+        /// This.
+        text: String,
+        /// Its media type.
+        media_type: String,
+    },
+}
+
+/// What it says of one of its success criteria.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Judged {
+    /// Whether it is met.
+    pub(crate) met: bool,
+    /// Why.
+    #[serde(default)]
+    pub(crate) evidence: String,
 }
 
 /// What somebody says to what the mission asks.
@@ -268,6 +345,28 @@ pub(crate) struct WantedCall {
     pub(crate) with: Map<String, Value>,
 }
 
+impl Child {
+    /// Whether a mission can come to that.
+    fn is_possible(&self) -> Result<(), String> {
+        if let Some(name) = self.artifacts.keys().find(|name| ArtifactName::new(name.as_str()).is_err()) {
+            return Err(format!(
+                "artifacts of an entry [[child]]: `{name}` is no name of an artifact: a relative path without `.` and `..`"
+            ));
+        }
+        let Some(refused) = &self.refused else { return Ok(()) };
+        if !refused.starts_with('/') || !refused.contains(": ") {
+            return Err(format!(
+                "refused of an entry [[child]]: `{refused}` does not say where and what, as `/inputs/path: there is no such file` does"
+            ));
+        }
+        let is_bare = self.status == Ends::Completed
+            && self.summary.is_none()
+            && self.artifacts.is_empty()
+            && self.criteria.is_empty();
+        if is_bare { Ok(()) } else { Err("an entry [[child]] that is `refused` comes to nothing else".to_owned()) }
+    }
+}
+
 impl Wanted {
     pub(crate) fn fits(&self, text: &str) -> bool {
         match self {
@@ -305,6 +404,7 @@ impl Case {
         let case = toml::from_str::<Self>(text).map_err(|error| error.to_string())?.of_a_file()?;
         case.begins()?;
         let times = case.tools.iter().map(|says| ("takes", says.takes.as_deref()));
+        let times = times.chain(case.children.iter().map(|child| ("takes", child.takes.as_deref())));
         let times = times.chain(case.people.iter().map(|person| ("after", person.after.as_deref())));
         let cancelled = case.cancel.as_ref().and_then(|cancel| cancel.after.as_deref());
         for (key, time) in times.chain([("expect.within", case.expect.within.as_deref()), ("cancel.after", cancelled)])
@@ -318,6 +418,7 @@ impl Case {
                 ));
             }
         }
+        case.children.iter().try_for_each(Child::is_possible)?;
         Ok(case)
     }
 
@@ -386,6 +487,14 @@ mod tests {
             ),
             ("mission = {}\n[[tool]]\nname = \"Read\"\nanswer = 1\nanswer_json = \"1\"\n[expect]\n", "twice"),
             ("mission = {}\n[[tool]]\nname = \"Read\"\nanswer = 1\ntakes = \"long\"\n[expect]\n", "takes"),
+            ("mission = {}\n[[child]]\nstatus = \"lost\"\n[expect]\n", "lost"),
+            ("mission = {}\n[[child]]\ntakes = \"long\"\n[expect]\n", "takes"),
+            ("mission = {}\n[[child]]\nartifacts = { \"../a\" = \"x\" }\n[expect]\n", "../a"),
+            ("mission = {}\n[[child]]\nrefused = \"no\"\n[expect]\n", "where and what"),
+            (
+                "mission = {}\n[[child]]\nrefused = \"/plugin: no\"\nsummary = \"x\"\n[expect]\n",
+                "comes to nothing else",
+            ),
             ("mission = {}\n[[person]]\nsays = { shout = \"no\" }\n[expect]\n", "shout"),
         ] {
             let why = Case::parse(text).expect_err(text);

@@ -25,6 +25,7 @@ use tokio::runtime::Builder;
 
 use super::bench::{Answered, Bench};
 use super::case::{Cancel, Case, read_time};
+use super::children::Children;
 use super::clock::{Clock, Told};
 use super::people::People;
 use super::prompter::Prompter;
@@ -83,6 +84,7 @@ struct World {
     stage: Arc<Stage>,
     prompter: Arc<Prompter>,
     people: Mutex<People>,
+    children: Arc<Children>,
     answered: Arc<Answered>,
     tools: BuiltInTools,
     sandbox: Sandbox,
@@ -90,6 +92,7 @@ struct World {
     memory_bytes_max: u64,
     folder: TempDir,
     begins: Timestamp,
+    mission_id: String,
     envelope: String,
     files: Vec<(String, String)>,
     cancel: Option<Cancel>,
@@ -135,16 +138,21 @@ pub(super) fn run(case: &Case, sandbox: &Sandbox, plugin: &Installed, twist: Twi
     let folder = tempfile::tempdir()?;
     let ambient = Arc::new(clock.clone());
     let prompter = Prompter::new(case, folder.path(), ambient, Arc::clone(&stage)).map_err(Stuck)?;
+    let children = Arc::new(Children::new(case, Arc::clone(&stage)));
     // A node that has the plugin gives it what it needs.
     let needs_mib = plugin.manifest.profile.memory_bytes.map_or(0, |bytes| bytes.div_ceil(1 << 20));
     let memory_mib = case.memory_mib.unwrap_or_else(|| config.limits.plugin_memory_mib.max(needs_mib));
+    let envelope = case.envelope(&plugin.identity.name, &names).map_err(Stuck)?;
+    let fields: serde_json::Value = serde_json::from_str(&envelope)?;
     let world = World {
-        envelope: case.envelope(&plugin.identity.name, &names).map_err(Stuck)?,
+        mission_id: fields["mission_id"].as_str().unwrap_or_default().to_owned(),
+        envelope,
         config,
         clock,
         stage,
         prompter: Arc::new(prompter),
         people: Mutex::new(People::new(case)),
+        children,
         answered: Arc::new(Answered::crashing(crash)),
         tools,
         sandbox: sandbox.clone(),
@@ -162,6 +170,7 @@ pub(super) fn run(case: &Case, sandbox: &Sandbox, plugin: &Installed, twist: Twi
             Left::Done(mut seen) => {
                 seen.unanswered = world.stage.unanswered();
                 seen.unanswered.extend(world.people.lock().unanswered().iter().cloned());
+                seen.unanswered.extend(world.children.unanswered());
                 let (answered, turns) = (world.answered.count(), world.stage.turns());
                 return Ok(Ran { seen: *seen, answered, turns });
             }
@@ -213,6 +222,8 @@ fn open(world: &World, disk: &SimDisk) -> Result<Arc<Engine>, Stuck> {
         memory_bytes_max: world.memory_bytes_max,
         clock: world.clock.clone(),
         answered: Arc::clone(&world.answered),
+        children: Arc::clone(&world.children),
+        mission_id: world.mission_id.clone(),
     };
     let parts = Parts {
         shared: None,
@@ -277,9 +288,19 @@ async fn live(world: &World, engine: &Arc<Engine>, known: &mut Option<MissionNo>
                     return Err(Stuck(format!("nothing more will happen, and the mission is {status}: it waits for what never comes")));
                 }
             },
+            (child, why) = world.children.to_cancel() => cancel(engine, &child, why).await?,
             _ = news.recv() => {}
             () = waits => {}
         }
+    }
+}
+
+/// Somebody cancels a mission that the plugin has dispatched.
+async fn cancel(engine: &Arc<Engine>, child: &str, why: String) -> Result<(), Stuck> {
+    let Some(no) = engine.find(child)? else { return Ok(()) };
+    match engine.cancel(no, why, "case".to_owned()).await {
+        Ok(()) | Err(ActError::AlreadyFinal) => Ok(()),
+        Err(error) => Err(Stuck(format!("{child} cannot be cancelled: {}", told(&error)))),
     }
 }
 

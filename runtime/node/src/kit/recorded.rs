@@ -1,6 +1,7 @@
 //! A case of a mission that is on record: what was said to it then is what the case says, and what came of it is expected.
 
 mod beyond;
+pub(crate) mod children;
 mod ending;
 mod workspace;
 
@@ -12,10 +13,10 @@ use sortie_contract::envelope::EffectiveBudget;
 use sortie_contract::id::CallNo;
 use sortie_contract::record::HostQuestion;
 use sortie_contract::request::{Decision, Reach};
-use sortie_contract::tool::{CallError, MODEL, ToolAnswer, ToolInfo};
+use sortie_contract::tool::{CallError, MISSION, MODEL, ToolAnswer, ToolInfo};
 use sortie_contract::{MicroUsd, Record, Stamped, Timestamp};
 
-use super::case::{Case, Declared, Expect, Fault, FaultKind, Person, Says, Wanted, WantedCall, Word};
+use super::case::{Case, Child, Declared, Expect, Fault, FaultKind, Person, Says, Wanted, WantedCall, Word};
 use super::stage::REAL;
 use super::untold::{can_be_said, sayable};
 pub(crate) use beyond::entries_beyond;
@@ -23,7 +24,7 @@ use ending::Last;
 use workspace::Workspace;
 
 /// What an envelope has that is no part of a situation.
-const OF_THE_DISPATCH: [&str; 10] = [
+const OF_THE_DISPATCH: [&str; 11] = [
     "mission_id",
     "vp_session_id",
     "vp_runtime_id",
@@ -33,8 +34,9 @@ const OF_THE_DISPATCH: [&str; 10] = [
     "trace_id",
     "created_at",
     "callback",
-    // A case begins anew, also that of a fork.
+    // A case begins anew, also that of a fork, and nobody has dispatched it.
     "forked_from",
+    "child_of",
 ];
 
 /// What a record does not say of the world around it.
@@ -42,7 +44,7 @@ const OF_THE_DISPATCH: [&str; 10] = [
 pub(crate) struct Around {
     /// The tools that the node has.
     pub(crate) tools: Vec<ToolInfo>,
-    /// The texts among the mission's artifacts.
+    /// The texts among the mission's artifacts, and among those of the missions that it dispatched.
     pub(crate) texts: BTreeMap<Digest, String>,
     /// The models that the node has, the one first that is meant where none is named.
     pub(crate) models: Vec<String>,
@@ -62,6 +64,8 @@ struct Fold<'a> {
     begun: BTreeMap<u32, Begun>,
     /// What is asked, since when, and of which call.
     asked: BTreeMap<u32, (String, Timestamp, CallNo)>,
+    /// What the missions came to that it dispatched, by call.
+    children: BTreeMap<u32, Child>,
     workspace: Workspace<'a>,
     last: Last,
     granted: Vec<String>,
@@ -80,10 +84,14 @@ pub(crate) fn case_of(records: &[Stamped], around: &Around) -> Result<Case, Stri
     };
     let mut mission: Map<String, Value> =
         serde_json::from_str(&accepted.envelope).map_err(|error| error.to_string())?;
+    let missions_max = mission.get("budget").and_then(|budget| budget.get("max_missions")).cloned();
+    let kept = mission.get("mission_id").cloned().filter(|_| children::are_in(records));
     OF_THE_DISPATCH.iter().for_each(|key| drop(mission.remove(*key)));
+    // What it dispatches is named after it.
+    mission.extend(kept.map(|id| ("mission_id".to_owned(), id)));
     mission.insert("plugin".to_owned(), json!(accepted.plugin.name));
     mission.insert("mission_type".to_owned(), json!("custom"));
-    mission.insert("budget".to_owned(), budget(&accepted.budget));
+    mission.insert("budget".to_owned(), budget(&accepted.budget, missions_max));
     // Where artifacts go that nobody else gets.
     if let Some(policy) = mission.get_mut("artifact_policy").and_then(Value::as_object_mut) {
         policy.remove("storage_scope");
@@ -97,6 +105,7 @@ pub(crate) fn case_of(records: &[Stamped], around: &Around) -> Result<Case, Stri
         toolbox: BTreeMap::new(),
         tools: Vec::new(),
         models: Vec::new(),
+        children: Vec::new(),
         people: Vec::new(),
         cancel: None,
         expect: Expect { calls: Some(Vec::new()), ..Expect::default() },
@@ -106,6 +115,7 @@ pub(crate) fn case_of(records: &[Stamped], around: &Around) -> Result<Case, Stri
         around,
         begun: BTreeMap::new(),
         asked: BTreeMap::new(),
+        children: BTreeMap::new(),
         workspace: Workspace::new(&around.texts),
         last: Last::new(first.at),
         granted: Vec::new(),
@@ -144,16 +154,24 @@ impl Fold<'_> {
                     known.at = at;
                 }
             }
-            Record::CallRefused { tool, .. } => self.want(tool.as_str(), Map::new()),
+            Record::CallRefused { call, tool, error, .. } => {
+                if tool.as_str() == MISSION {
+                    self.children.extend(children::refused(error).map(|child| (call.0, child)));
+                }
+                self.want(tool.as_str(), Map::new());
+            }
             Record::Asked { question, .. } => {
                 let with = json!({ "question": question }).as_object().cloned().unwrap_or_default();
                 self.want("ask", with);
             }
-            Record::CallFinished { call, outcome, .. } => {
-                if let Some(known) = self.begun.remove(&call.0) {
-                    self.answered(known, outcome, at);
+            Record::CallFinished { call, outcome, .. } => match self.begun.remove(&call.0) {
+                Some(Begun { tool, arguments, at: since }) if tool == MISSION => {
+                    let child = children::ended(&arguments, outcome, (since, at), self.around);
+                    self.children.insert(call.0, child);
                 }
-            }
+                Some(known) => self.answered(known, outcome, at),
+                None => {}
+            },
             Record::Requested { request, question, call, .. } => {
                 self.asked.insert(request.0, (question.clone(), at, *call));
             }
@@ -235,6 +253,8 @@ impl Fold<'_> {
                 let mut entry = json!({ "name": asked_for(&arguments), "fault": { "hang_s": for_long.as_secs() } });
                 unname(&mut entry);
                 self.case.models.push(entry);
+            } else if tool == MISSION {
+                self.children.insert(no, children::beyond(&arguments, for_long));
             } else if !self.asked.values().any(|(.., call)| call.0 == no) {
                 self.case.tools.push(Says {
                     name: tool,
@@ -248,6 +268,8 @@ impl Fold<'_> {
                 });
             }
         }
+        // Of several that fit an order the first is taken.
+        self.case.children = std::mem::take(&mut self.children).into_values().collect();
         self.workspace.lay_out(&mut self.case);
         // Of several models the first is the one of whoever names none.
         if let Some(default) = default_model(records) {
@@ -348,13 +370,14 @@ fn unname(entry: &mut Value) {
 }
 
 /// What held, whatever ceilings the node has.
-fn budget(held: &EffectiveBudget) -> Value {
+fn budget(held: &EffectiveBudget, missions_max: Option<Value>) -> Value {
     let EffectiveBudget { runtime_ms_max, llm_calls_max, cost_max } = held;
     let mut budget = Map::new();
     #[expect(clippy::cast_precision_loss, reason = "run times are far below 2^53 ms")]
     budget.insert("max_runtime_minutes".to_owned(), json!(*runtime_ms_max as f64 / 60_000.0));
     budget.extend(llm_calls_max.map(|calls| ("max_llm_calls".to_owned(), json!(calls))));
     budget.extend(cost_max.map(|cost| ("max_cost_usd".to_owned(), json!(cost.as_usd()))));
+    budget.extend(missions_max.map(|missions| ("max_missions".to_owned(), missions)));
     Value::Object(budget)
 }
 

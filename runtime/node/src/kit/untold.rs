@@ -39,6 +39,9 @@ impl Case {
                 *answer_json = Some(untold.to_string());
             }
         }
+        for child in &mut self.children {
+            child.with = child.with.take().map(sayable);
+        }
         for entry in self.models.iter_mut().filter_map(Value::as_object_mut) {
             if let Some(untold) = entry.get("answer").filter(|answer| !can_be_said(answer)) {
                 let untold = untold.to_string();

@@ -170,6 +170,15 @@ async fn around(id: &str, records: &[Stamped], client: &Client) -> Around {
         let text = bytes.filter(|bytes| Digest::of(bytes) == artifact.sha256).and_then(|it| String::from_utf8(it).ok());
         texts.extend(text.map(|text| (artifact.sha256, text)));
     }
+    for (child, artifacts) in recorded::children::left_in(records) {
+        for (name, bytes, sha256) in artifacts {
+            if bytes > TEXT_BYTES_MAX || texts.contains_key(&sha256) {
+                continue;
+            }
+            let bytes = artifact_of(&child, &name, client).await.filter(|bytes| Digest::of(bytes) == sha256);
+            texts.extend(bytes.and_then(|bytes| String::from_utf8(bytes).ok()).map(|text| (sha256, text)));
+        }
+    }
     let models = client.page(&["v1", "models"], &[]).await.unwrap_or_default();
     let mut models: Vec<&Value> = models["items"].as_array().into_iter().flatten().collect();
     models.sort_by_key(|model| model["is_default"] != true);

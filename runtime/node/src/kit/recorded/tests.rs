@@ -10,6 +10,7 @@ use sortie_contract::record::Accepted;
 use sortie_contract::tool::{Repeat, ToolName};
 
 use super::*;
+use crate::kit::case::{Ends, LeftBy};
 
 fn stamped(record: Record) -> Stamped {
     Stamped { at: Timestamp::UNIX_EPOCH, ran_ms: 0, record }
@@ -84,6 +85,74 @@ fn what_was_said_is_said_again_nulls_and_all() {
     assert_eq!(names, ["brain", "brain", "critic", "critic"], "{file}");
     assert_eq!(case.models[2]["answer"]["content"][0]["input"], json!({ "why": null }), "{file}");
     assert!(case.models[0].get("fault").is_some() && case.models[3].get("fault").is_some(), "{file}");
+}
+
+#[test]
+fn what_its_children_came_to_they_come_to_again_in_the_order_in_which_they_were_dispatched() {
+    let envelope = json!({
+        "mission_id": "night", "vp_id": "vp", "source_instance_id": "s", "target_instance_id": "t",
+        "mission_type": "custom", "objective": "o", "idempotency_key": "k", "trace_id": "t",
+        "created_at": "2026-11-22T00:00:00Z", "budget": { "max_missions": 9 },
+        "child_of": { "mission_id": "above", "call": 1 },
+    });
+    let order =
+        |objective: &str| json!({ "objective": objective, "mission_type": "automation", "inputs": { "after": null } });
+    let digest = Digest::of(b"for you");
+    let left = json!([
+        { "name": "a.md", "media_type": "text/markdown", "bytes": 7, "sha256": digest.to_string() },
+        { "name": "b.bin", "media_type": "x/y", "bytes": 3, "sha256": Digest::of(b"b").to_string() },
+    ]);
+    let told = |status: &str, reason: &str, left: &Value| {
+        Ok(json!({
+            "mission_id": "night.child-1", "status": status, "reason": reason, "summary": "So it is.", "next_action": "", "artifacts": left,
+            "criteria": [
+                { "criterion": "c", "verdict": "met", "evidence": "seen" }, { "criterion": "d", "verdict": "not_judged", "evidence": "" }
+            ],
+        }))
+    };
+    let mut records = vec![accepted(&envelope)];
+    let [begun, ended] = called(1, MISSION, &order("one"), told("completed", "done", &left));
+    let refused = CallError::InvalidArguments("/inputs/steps: there are none".to_owned());
+    let by_core = CallError::InvalidArguments("/objective: `objective` must not be empty".to_owned());
+    let refusal = |call, error| {
+        let (call, tool) = (CallNo(call), ToolName::new(MISSION));
+        stamped(Record::CallRefused { call, tool, digest: Digest::of(b"order"), error })
+    };
+    records.extend([begun, refusal(2, refused), refusal(3, by_core)]);
+    // The second that was dispatched has ended before the first.
+    records.extend(called(4, MISSION, &order("one"), told("failed", "plugin_failed", &json!([]))));
+    records.push(ended);
+    records.extend(called(5, MISSION, &order("two"), told("failed", "output_missing", &json!([]))));
+    records.extend(called(6, MISSION, &order("two"), told("timed_out", "run_time_spent", &json!([]))));
+    records.extend(called(7, MISSION, &order("two"), Err(CallError::Cancelled)));
+    records.extend(
+        called(8, MISSION, &order("three"), told("cancelled", "cancelled_by_request", &json!([])))[..1].to_vec(),
+    );
+
+    let left_in = children::left_in(&records);
+    assert_eq!(left_in[0].1, [("a.md".to_owned(), 7, digest), ("b.bin".to_owned(), 3, Digest::of(b"b"))]);
+    let around = Around { texts: [(digest, "for you".to_owned())].into(), ..Around::default() };
+    let file = case_of(&records, &around).expect("a case").written().expect("TOML says it");
+    let case = Case::parse(&file).unwrap_or_else(|why| panic!("{why}\n{file}"));
+    assert!(case.tools.is_empty(), "{file}");
+    let sent: Value = serde_json::from_str(&case.envelope("p", &[]).expect("an envelope")).expect("JSON");
+    assert_eq!((&sent["mission_id"], sent.get("child_of")), (&json!("night"), None), "they are named after it");
+    assert_eq!(sent["budget"]["max_missions"], 9);
+    let status: Vec<Ends> = case.children.iter().map(|child| child.status).collect();
+    let [done, failed] = [Ends::Completed, Ends::Failed];
+    assert_eq!(status, [done, done, failed, done, Ends::TimedOut, done, done], "{file}");
+    assert_eq!(case.children[1].refused.as_deref(), Some("/inputs/steps: there are none"), "{file}");
+    assert!(
+        matches!(&case.children[0].artifacts["a.md"], LeftBy::Of { text, media_type } if text == "for you" && media_type == "text/markdown")
+    );
+    assert_eq!((case.children[0].artifacts.len(), case.children[0].criteria.len()), (1, 1), "{file}");
+    let takes: Vec<Option<&str>> = case.children.iter().map(|child| child.takes.as_deref()).collect();
+    assert_eq!(takes[5..], [Some("3600s"), Some("3600s")], "let go of, and open: {file}");
+    let fits = |child: &Child| {
+        let with = Value::Object(child.with.clone().expect("an order"));
+        crate::kit::case::has(&order("one"), &with)
+    };
+    assert!(fits(&case.children[0]) && !fits(&case.children[3]), "{file}");
 }
 
 #[test]

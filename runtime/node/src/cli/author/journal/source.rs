@@ -68,6 +68,8 @@ pub(super) enum Source {
 pub(super) struct Folder {
     journal: Journal,
     artifacts: Artifacts,
+    /// The numbers of missions that others have dispatched, once one is asked for.
+    children: OnceCell<BTreeMap<String, MissionNo>>,
     /// The moment that a backup shows.
     moment: Option<Timestamp>,
     /// Keeps a node from starting meanwhile.
@@ -154,10 +156,34 @@ impl Source {
             Self::Node(client) => artifact_of(&mission.id, name, client).await,
             Self::Folder(folder) => {
                 let lies = folder.artifacts.folder().await?;
-                let path = lies.join(mission.no?.to_string()).join(sha256?.to_string());
+                let no = match mission.no {
+                    Some(no) => no,
+                    None => folder.number_of_child(&mission.id).await?,
+                };
+                let path = lies.join(no.to_string()).join(sha256?.to_string());
                 tokio::task::spawn_blocking(move || std::fs::read(path)).await.ok()?.ok()
             }
         }
+    }
+}
+
+impl Folder {
+    /// The number of a mission that another has dispatched: what it left lies there by that.
+    async fn number_of_child(&self, id: &str) -> Option<MissionNo> {
+        let look = async || {
+            let journal = self.journal.clone();
+            let looked = tokio::task::spawn_blocking(move || {
+                let mut numbers = BTreeMap::new();
+                let seen = journal.scan_all(|no, head| {
+                    if let Some(head) = head.filter(|head| head.mission_id.is_of_a_child()) {
+                        numbers.insert(head.mission_id.to_string(), no);
+                    }
+                });
+                seen.map(|()| numbers).unwrap_or_default()
+            });
+            looked.await.unwrap_or_default()
+        };
+        self.children.get_or_init(look).await.get(id).copied()
     }
 }
 
@@ -198,7 +224,7 @@ async fn at(place: &Path) -> Result<Option<Folder>, Failure> {
         .map_err(|error| Failure::unusable(format!("{}: {}", place.display(), with_causes(&error))))?;
     let journal = peeked(folder.path().join(JOURNAL)).await?;
     let artifacts = Artifacts::Packed { archive, folder, unpacked: OnceCell::new() };
-    Ok(Some(Folder { journal, artifacts, moment: Some(taken_at), _claim: None }))
+    Ok(Some(Folder { journal, artifacts, children: OnceCell::new(), moment: Some(taken_at), _claim: None }))
 }
 
 async fn of_folder(folder: PathBuf) -> Result<Folder, Failure> {
@@ -224,7 +250,8 @@ async fn of_folder(folder: PathBuf) -> Result<Folder, Failure> {
         None | Some(Err(_)) => None,
     };
     let journal = peeked(path).await?;
-    Ok(Folder { journal, artifacts: Artifacts::There(folder.join("artifacts")), moment: None, _claim: claim })
+    let artifacts = Artifacts::There(folder.join("artifacts"));
+    Ok(Folder { journal, artifacts, children: OnceCell::new(), moment: None, _claim: claim })
 }
 
 async fn peeked(path: PathBuf) -> Result<Journal, Failure> {
@@ -322,7 +349,6 @@ impl Audience for Quiet {
         name: String,
         sha256: Option<Digest>,
     ) -> BoxFuture<'static, Option<Vec<u8>>> {
-        // A folder has them by number, and this one knows no numbers but those of the missions that it lists.
         let (source, mission) = (Arc::clone(&self.source), Named { id: mission, no: None });
         async move { source.artifact(&mission, &name, sha256).await }.boxed()
     }

@@ -1,0 +1,173 @@
+//! Which missions wait for which, and what is due of that.
+//!
+//! Filled when a child is accepted, and from the heads at a start. Never here: anything that takes its time; whoever does what is due asks for
+//! it with [`Children::next`].
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use sortie_contract::id::CallNo;
+use sortie_contract::{MissionId, MissionNo, Status};
+use sortie_journal::Head;
+use tokio::sync::Notify;
+
+/// Which missions wait for which.
+#[derive(Default)]
+pub(crate) struct Children {
+    pub(super) family: Mutex<Family>,
+    pub(super) changed: Arc<Notify>,
+}
+
+#[derive(Default)]
+pub(super) struct Family {
+    /// Children that have not ended: whose they are.
+    of: FxHashMap<MissionNo, MissionNo>,
+    /// The same by parent.
+    by: FxHashMap<MissionNo, BTreeSet<MissionNo>>,
+    /// Children that are about to be accepted: whose they are.
+    expected: FxHashMap<MissionId, MissionNo>,
+    /// What is due, and how often each was tried in vain.
+    due: VecDeque<(Due, u32)>,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// A child has ended: its parent is told.
+    Tell { child: MissionNo, parent: MissionNo },
+    /// Nobody waits for these any more: they are cancelled.
+    Cancel(Vec<MissionNo>),
+    /// Nobody waits any more for the child of that call.
+    GivenUp { parent: MissionNo, call: CallNo },
+    /// What became of its children while no node was there, nobody has told this one.
+    Look(MissionNo),
+    /// The child of that call is to be there.
+    See { parent: MissionNo, call: CallNo },
+}
+
+/// What a start finds of families, head by head.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// Missions that have begun and not ended.
+    begun: FxHashMap<MissionId, MissionNo>,
+    /// Children that have not ended.
+    open: Vec<(MissionNo, MissionId)>,
+    /// Missions some of whose children have ended.
+    told: BTreeSet<MissionNo>,
+}
+
+impl Found {
+    /// Takes a mission in, by its head; to be called in the order of acceptance.
+    pub(crate) fn add(&mut self, no: MissionNo, head: &Head) {
+        if let Some((parent, _)) = head.idempotency_key.dispatched_by(&head.mission_id) {
+            if head.status.is_final() {
+                self.told.extend(self.begun.get(&parent));
+            } else {
+                self.open.push((no, parent));
+            }
+        }
+        if matches!(head.status, Status::Running | Status::Blocked) {
+            self.begun.insert(head.mission_id.clone(), no);
+        }
+    }
+}
+
+impl Children {
+    /// Takes in what a start has found.
+    pub(crate) fn take_in(&self, found: Found) {
+        let mut family = self.family.lock();
+        let (mut look, mut orphans) = (found.told, Vec::new());
+        for (child, parent) in found.open {
+            match found.begun.get(&parent) {
+                Some(&parent) => {
+                    family.add(child, parent);
+                    look.insert(parent);
+                }
+                None => orphans.push(child),
+            }
+        }
+        family.due.extend(look.into_iter().map(|parent| (Due::Look(parent), 0)));
+        if !orphans.is_empty() {
+            family.due.push_back((Due::Cancel(orphans), 0));
+        }
+        self.changed.notify_one();
+    }
+
+    /// A mission of that name is about to be accepted, and is this one's.
+    pub(super) fn expect(&self, child: MissionId, parent: MissionNo) {
+        self.family.lock().expected.insert(child, parent);
+    }
+
+    /// It came to nothing.
+    pub(super) fn expect_no_more(&self, child: &MissionId) {
+        self.family.lock().expected.remove(child);
+    }
+
+    /// A child was accepted: whose it is.
+    pub(super) fn begins(&self, no: MissionNo, child: &MissionId) -> Option<MissionNo> {
+        let mut family = self.family.lock();
+        let parent = family.expected.remove(child)?;
+        family.add(no, parent);
+        Some(parent)
+    }
+
+    /// A mission has ended.
+    pub(crate) fn end(&self, no: MissionNo) {
+        let mut family = self.family.lock();
+        if family.of.is_empty() {
+            return;
+        }
+        if let Some(parent) = family.remove(no) {
+            family.due.push_back((Due::Tell { child: no, parent }, 0));
+            self.changed.notify_one();
+        }
+        if let Some(children) = family.by.get(&no) {
+            let children = children.iter().copied().collect();
+            family.due.push_back((Due::Cancel(children), 0));
+            self.changed.notify_one();
+        }
+    }
+
+    /// Whether a mission waits for others that it has dispatched.
+    pub(crate) fn are_awaited_by(&self, no: MissionNo) -> bool {
+        self.family.lock().by.contains_key(&no)
+    }
+
+    /// It may be that nobody has seen to the children that a mission waits for.
+    pub(crate) fn look(&self, parent: MissionNo) {
+        self.push(Due::Look(parent), 0);
+    }
+
+    pub(super) fn push(&self, due: Due, tries: u32) {
+        self.family.lock().due.push_back((due, tries));
+        self.changed.notify_one();
+    }
+
+    pub(super) fn next(&self) -> Option<(Due, u32)> {
+        self.family.lock().due.pop_front()
+    }
+
+    pub(super) fn of(&self, parent: MissionNo) -> Vec<MissionNo> {
+        self.family.lock().by.get(&parent).into_iter().flatten().copied().collect()
+    }
+}
+
+impl Family {
+    pub(super) fn add(&mut self, child: MissionNo, parent: MissionNo) {
+        self.of.insert(child, parent);
+        self.by.entry(parent).or_default().insert(child);
+    }
+
+    pub(super) fn remove(&mut self, child: MissionNo) -> Option<MissionNo> {
+        let parent = self.of.remove(&child)?;
+        if let Some(children) = self.by.get_mut(&parent) {
+            children.remove(&child);
+            if children.is_empty() {
+                self.by.remove(&parent);
+            }
+        }
+        Some(parent)
+    }
+}

@@ -1,0 +1,195 @@
+//! Children: what missions come to that the plugin dispatches.
+//!
+//! They are missions of the real driver: taken or refused by it, with their shares, bounds, artifacts and ends, and cancelled with their parent.
+//! Played is the plugin that does them: it does what the case says, and an order that the case does not speak of comes to nothing.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use parking_lot::Mutex;
+use serde_json::{Map, Value, json};
+use sortie_contract::digest::Digest;
+use sortie_contract::mistake::{Mistake, Pointer};
+use sortie_contract::outcome;
+use sortie_contract::plugin::{Brief, Manifest, Origin, PluginIdentity, Verdict};
+use sortie_sandbox::{Ending, Host, Installed, Run, Stop};
+use tokio::sync::Notify;
+
+use super::case::{Case, Child, Ends, LeftBy, has, read_time};
+use super::stage::{Stage, shown, unanswered};
+
+/// The version of a played plugin whose order names none.
+const VERSION: &str = "1.0.0";
+
+/// Longer than any mission may run.
+const FOR_EVER: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// How the dispatch of a mission is named among the calls.
+const MISSION: &str = "mission";
+
+/// What children come to, over all lives of a node.
+pub(super) struct Children {
+    says: Vec<Child>,
+    stage: Arc<Stage>,
+    state: Mutex<State>,
+    /// Somebody is to cancel one.
+    cancels: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// What the plugin dispatches at the moment. It does one thing after another.
+    order: Option<Value>,
+    /// What was made of each, by its name: it does the same in each of its runs.
+    given: BTreeMap<String, (Value, Option<usize>)>,
+    used: BTreeMap<usize, u32>,
+    /// The versions of plugins that orders named.
+    versions: BTreeMap<String, String>,
+    to_cancel: Vec<(String, String)>,
+    unanswered: Vec<String>,
+}
+
+impl Children {
+    pub(super) fn new(case: &Case, stage: Arc<Stage>) -> Self {
+        Self { says: case.children.clone(), stage, state: Mutex::default(), cancels: Notify::new() }
+    }
+
+    /// The plugin is about to dispatch this.
+    pub(super) fn ordered(&self, order: &str) {
+        let order: Value = serde_json::from_str(order).unwrap_or_default();
+        let mut state = self.state.lock();
+        if let Some((name, version)) = order["plugin"].as_str().and_then(|plugin| plugin.split_once('@')) {
+            state.versions.insert(name.to_owned(), version.to_owned());
+        }
+        state.order = Some(order);
+    }
+
+    /// The plugin of that name, which is there whatever it is called.
+    pub(super) fn installed(&self, name: &str) -> Installed {
+        let version = self.state.lock().versions.get(name).cloned().unwrap_or_else(|| VERSION.to_owned());
+        let digest = Digest::of(format!("played {name}@{version}").as_bytes());
+        let manifest = Manifest { name: name.to_owned(), version: version.clone(), ..Manifest::default() };
+        let identity = PluginIdentity { name: name.to_owned(), version, digest };
+        Installed { identity, manifest: Arc::new(manifest), origin: Origin::default() }
+    }
+
+    /// What the node has against a child.
+    pub(super) fn check(&self, brief: &Brief) -> Vec<Mistake> {
+        let (_, child) = self.given(brief);
+        let refused = child.and_then(|child| child.refused.as_deref()?.split_once(": "));
+        refused.map(|(place, detail)| Mistake::new(Pointer::raw(place), "refused", detail)).into_iter().collect()
+    }
+
+    /// The child is done, as the case says.
+    pub(super) async fn run(&self, Run { brief, host, kill, .. }: Run) -> Ending {
+        match select(pin!(kill.thrown()), pin!(self.play(&brief, &host))).await {
+            Either::Left(_) | Either::Right((Err(Stop::Over), _)) => Ending::Killed,
+            Either::Right((Ok(verdict), _)) => Ending::Returned(verdict),
+            Either::Right((Err(Stop::Crash(crash)), _)) => Ending::Crashed(crash),
+        }
+    }
+
+    /// The next that somebody is to cancel, and what they say.
+    pub(super) async fn to_cancel(&self) -> (String, String) {
+        loop {
+            if let Some(next) = self.state.lock().to_cancel.pop() {
+                return next;
+            }
+            self.cancels.notified().await;
+        }
+    }
+
+    /// Orders for which the case has no answer.
+    pub(super) fn unanswered(&self) -> Vec<String> {
+        self.state.lock().unanswered.clone()
+    }
+
+    /// The order of a child, and what the case says of it.
+    fn given(&self, brief: &Brief) -> (Value, Option<&Child>) {
+        let mut state = self.state.lock();
+        if let Some((order, index)) = state.given.get(&brief.mission_id) {
+            return (order.clone(), index.map(|index| &self.says[index]));
+        }
+        let order = state.order.take().unwrap_or_else(|| order_of(brief));
+        let fits = |(index, child): &(usize, &Child)| {
+            child.with.as_ref().is_none_or(|with| has(&order, &Value::Object(with.clone())))
+                && child.times.is_none_or(|times| state.used.get(index).is_none_or(|used| *used < times))
+        };
+        let found = self.says.iter().enumerate().find(fits).map(|(index, _)| index);
+        match found {
+            Some(index) => *state.used.entry(index).or_default() += 1,
+            None => state.unanswered.push(unanswered(&shown(MISSION, &order), "child")),
+        }
+        state.given.insert(brief.mission_id.clone(), (order.clone(), found));
+        (order, found.map(|index| &self.says[index]))
+    }
+
+    async fn play(&self, brief: &Brief, host: &Arc<dyn Host>) -> Result<Verdict, Stop> {
+        let (order, child) = self.given(brief);
+        let call = || shown(MISSION, &order);
+        if self.stage.turn(&brief.mission_id, call) {
+            return Ok(failed("it fails here, to see what becomes of the mission that dispatched it".to_owned(), None));
+        }
+        let Some(child) = child else { return Ok(failed(format!("the case has no answer for {}", call()), None)) };
+        if let Some(takes) = child.takes.as_deref().and_then(|takes| read_time("takes", takes).ok()) {
+            wait(host, takes).await?;
+        }
+        match child.status {
+            Ends::Completed | Ends::Failed => {}
+            Ends::Cancelled => {
+                let why = child.summary.clone().unwrap_or_else(|| "the case says so".to_owned());
+                self.state.lock().to_cancel.push((brief.mission_id.clone(), why));
+                self.cancels.notify_one();
+                wait(host, FOR_EVER).await?;
+            }
+            Ends::TimedOut => wait(host, FOR_EVER).await?,
+        }
+        for (name, left) in &child.artifacts {
+            let (text, media_type) = match left {
+                LeftBy::Text(text) => (text, "text/plain"),
+                LeftBy::Of { text, media_type } => (text, media_type.as_str()),
+            };
+            let put = host.put(name.clone(), media_type.to_owned(), text.clone().into_bytes()).await?;
+            if let Err(why) = put {
+                return Ok(failed(format!("`{name}`: {why}"), None));
+            }
+        }
+        for (criterion, judged) in (0..).zip(&child.criteria) {
+            let verdict = if judged.met { outcome::Verdict::Met } else { outcome::Verdict::Unmet };
+            host.judge(criterion, verdict, judged.evidence.clone())?;
+        }
+        let summary = child.summary.clone();
+        Ok(match child.status {
+            Ends::Failed => failed(summary.unwrap_or_else(|| "It could not.".to_owned()), child.next_action.clone()),
+            _ => Verdict::Done {
+                summary: summary.unwrap_or_else(|| "Done.".to_owned()),
+                next_action: child.next_action.clone(),
+            },
+        })
+    }
+}
+
+/// What of an order its plugin is told.
+fn order_of(brief: &Brief) -> Value {
+    json!({
+        "objective": brief.objective, "mission_type": brief.mission_type,
+        "inputs": serde_json::from_str::<Map<String, Value>>(&brief.inputs).unwrap_or_default(),
+        "success_criteria": brief.success_criteria,
+    })
+}
+
+fn failed(summary: String, next_action: Option<String>) -> Verdict {
+    Verdict::Failed { summary, tool: None, next_action }
+}
+
+/// A timer of the child's own: it may be out of memory meanwhile, and its run time goes by.
+async fn wait(host: &Arc<dyn Host>, time: Duration) -> Result<(), Stop> {
+    let timer = host.after(time);
+    host.waits(true);
+    timer.await?;
+    host.waits(false);
+    Ok(())
+}
