@@ -10,11 +10,13 @@
 //! | `place` | whose a dispatch is, before this node decides about it |
 //! | `adopt` | what another left that died goes on here |
 //! | `workspace` | missions whose files are on another node's disk |
+//! | `feed` | the events of all of them, for whoever reads them here |
 //! | `drain` | a node that is to be stopped for good, or for a while |
 
 mod adopt;
 mod card;
 mod drain;
+mod feed;
 mod place;
 mod workspace;
 
@@ -36,6 +38,7 @@ use super::{Engine, ReadError};
 
 pub use card::Card;
 pub use drain::Draining;
+pub use feed::Told;
 
 /// A node looks at the others so many times in a lease.
 const LOOKS: u32 = 3;
@@ -108,6 +111,8 @@ pub(crate) struct Membership {
     sessions: workspace::Sessions,
     /// What others were given since they said last how much they have to do.
     placed: Mutex<FxHashMap<ShareNo, place::Placed>>,
+    /// How far the feed of all of them goes.
+    ends: feed::Ends,
     /// There is something to tell at once.
     nudged: Arc<Notify>,
     counts: Counts,

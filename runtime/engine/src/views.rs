@@ -5,14 +5,14 @@
 //! bounded; whatever is missing is folded again. Nothing here is a second truth: a fold is the core's state after some record
 //! of the journal, and knows after which.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 use sortie_contract::record::Record;
 use sortie_contract::{Event, MissionNo, Stamped, Timestamp};
-use sortie_journal::FeedEntry;
+use sortie_journal::{FeedEntry, Fleet, ShareNo};
 use sortie_mission::Mission;
 
 use super::{Engine, ReadError, begin};
@@ -29,6 +29,10 @@ const MARKS_MAX: usize = 8;
 
 /// Most bytes of recent events that are kept for those who watch the whole node.
 const RECENT_BYTES_MAX: usize = 8 << 20;
+
+/// The same of those who watch all nodes of a store: of each share, and of so many shares. Others are read anew.
+const RECENT_OF_SHARE_BYTES_MAX: usize = 1 << 20;
+const RECENT_SHARES_MAX: usize = 16;
 
 /// A mission as of one of its records.
 #[derive(Debug, Clone)]
@@ -88,6 +92,8 @@ pub struct Views {
     /// How many records were taken up: what watching costs.
     folded: AtomicU64,
     recent: Mutex<Recent>,
+    /// The same of all nodes, by share.
+    recent_of_all: Mutex<BTreeMap<ShareNo, Recent>>,
 }
 
 /// The events of the latest entries of the node's log, entry by entry and without gaps.
@@ -107,7 +113,7 @@ impl Recent {
 
     /// Takes the next entry in. One that is not the next begins anew, if it is later: who reads what was long ago reads it for
     /// itself.
-    fn add(&mut self, position: u64, events: &Arc<[Shown]>) {
+    fn add(&mut self, position: u64, events: &Arc<[Shown]>, bytes_max: usize) {
         let next = self.first + self.entries.len() as u64;
         if position < next {
             return;
@@ -117,7 +123,7 @@ impl Recent {
         }
         self.bytes += weight(events);
         self.entries.push_back(Arc::clone(events));
-        while self.bytes > RECENT_BYTES_MAX
+        while self.bytes > bytes_max
             && let Some(oldest) = self.entries.pop_front()
         {
             self.first += 1;
@@ -186,6 +192,12 @@ impl Views {
         self.folded.load(Relaxed)
     }
 
+    /// Lets go of all folds: of what others had they may say something else than whoever has it now.
+    pub(crate) fn forget_all(&self) {
+        self.folds.lock().clear();
+        self.marks.lock().clear();
+    }
+
     /// Lets go of what is kept of a mission that is removed.
     pub fn forget(&self, no: MissionNo) {
         self.folds.lock().retain(|fold| fold.no != no);
@@ -228,7 +240,8 @@ impl Engine {
         fold: &mut Option<Fold>,
         each: impl FnMut(&Mission, &Stamped) -> Next,
     ) -> Result<bool, ReadError> {
-        self.take_up(no, fold, each).inspect_err(|error| self.cannot_read(no, error))
+        let read = |from| self.log.read(no, from, PIECE_BYTES);
+        self.take_up(no, fold, each, &read).inspect_err(|error| self.cannot_read(no, error))
     }
 
     fn take_up(
@@ -236,10 +249,11 @@ impl Engine {
         no: MissionNo,
         fold: &mut Option<Fold>,
         mut each: impl FnMut(&Mission, &Stamped) -> Next,
+        read: &dyn Fn(u32) -> Result<Vec<Stamped>, sortie_journal::ReadError>,
     ) -> Result<bool, ReadError> {
         loop {
             let from = fold.as_ref().map_or(0, |fold| fold.mission.records());
-            let records = self.log.read(no, from, PIECE_BYTES)?;
+            let records = read(from)?;
             if records.is_empty() {
                 return Ok(true);
             }
@@ -298,24 +312,106 @@ impl Engine {
         if let Some(events) = self.views.recent.lock().get(entry.position) {
             return Ok(events);
         }
-        let mut events = Vec::new();
-        let end = entry.first + entry.count;
-        let mut fold = self.views.take(entry.mission, |mission| mission.records() <= entry.first);
-        self.advance(entry.mission, &mut fold, |mission, record| {
-            if mission.records() > entry.first
+        let read = |from| self.log.read(entry.mission, from, PIECE_BYTES);
+        let wanted = std::slice::from_ref(entry);
+        let events = self.take_up_entries(entry.mission, wanted, &read);
+        let mut events = events.inspect_err(|error| self.cannot_read(entry.mission, error))?;
+        let events: Arc<[Shown]> = events.pop().unwrap_or_default().into();
+        self.views.recent.lock().add(entry.position, &events, RECENT_BYTES_MAX);
+        Ok(events)
+    }
+
+    /// The same of some entries of any node's: of each mission all at once. Blocks.
+    pub(crate) fn events_of_any(
+        &self,
+        entries: &[FeedEntry],
+        fleet: &dyn Fleet,
+    ) -> Result<Vec<Arc<[Shown]>>, ReadError> {
+        let recent = |entry: &FeedEntry| {
+            let recent = self.views.recent_of_all.lock();
+            recent.get(&ShareNo::of(entry.position)).and_then(|recent| recent.get(entry.position))
+        };
+        let mut events: Vec<Option<Arc<[Shown]>>> = entries.iter().map(recent).collect();
+        for place in 0..entries.len() {
+            if events[place].is_some() {
+                continue;
+            }
+            let mission = entries[place].mission;
+            let is_wanted = |other: &usize| entries[*other].mission == mission && events[*other].is_none();
+            let places: Vec<usize> = (place..entries.len()).filter(is_wanted).collect();
+            let wanted: Vec<FeedEntry> = places.iter().map(|place| entries[*place]).collect();
+            let told = self.take_up_any(mission, &wanted, fleet).inspect_err(|error| {
+                // Another's is seen to by whoever has it.
+                if !matches!(self.log.head(mission), Ok(None)) {
+                    self.cannot_read(mission, error);
+                }
+            })?;
+            for (place, told) in places.into_iter().zip(told) {
+                events[place] = Some(told.into());
+            }
+        }
+        let events: Vec<Arc<[Shown]>> = events.into_iter().flatten().collect();
+        let mut recent = self.views.recent_of_all.lock();
+        for (entry, events) in entries.iter().zip(&events) {
+            let of_share = recent.entry(ShareNo::of(entry.position)).or_default();
+            of_share.add(entry.position, events, RECENT_OF_SHARE_BYTES_MAX);
+        }
+        // Those that are over are the lowest.
+        while recent.len() > RECENT_SHARES_MAX {
+            recent.pop_first();
+        }
+        Ok(events)
+    }
+
+    /// Of entries of one mission, in their order.
+    fn take_up_any(
+        &self,
+        mission: MissionNo,
+        wanted: &[FeedEntry],
+        fleet: &dyn Fleet,
+    ) -> Result<Vec<Vec<Shown>>, ReadError> {
+        let read = |from| fleet.records(mission, from, PIECE_BYTES);
+        match self.take_up_entries(mission, wanted, &read) {
+            // What was kept of it may be older than what stands in the place of what could not be read.
+            Err(ReadError::Illegal(_)) => {
+                self.views.forget(mission);
+                self.take_up_entries(mission, wanted, &read)
+            }
+            events => events,
+        }
+    }
+
+    fn take_up_entries(
+        &self,
+        no: MissionNo,
+        wanted: &[FeedEntry],
+        read: &dyn Fn(u32) -> Result<Vec<Stamped>, sortie_journal::ReadError>,
+    ) -> Result<Vec<Vec<Shown>>, ReadError> {
+        let mut events: Vec<Vec<Shown>> = vec![Vec::new(); wanted.len()];
+        let Some(first) = wanted.first() else { return Ok(events) };
+        let (mut fold, mut at) = (self.views.take(no, |mission| mission.records() <= first.first), 0);
+        let each = |mission: &Mission, record: &Stamped| {
+            let records = mission.records();
+            let end = |entry: &FeedEntry| entry.first + entry.count;
+            while wanted.get(at).is_some_and(|entry| records > end(entry)) {
+                at += 1;
+            }
+            let Some(entry) = wanted.get(at) else { return Next::Enough };
+            if records > entry.first
                 && let Some(event) = mission.event_of(record)
             {
-                events.push(Shown::new(entry.position.saturating_sub(1), &event));
+                events[at].push(Shown::new(entry.position.saturating_sub(1), &event));
             }
-            if mission.records() >= end { Next::Enough } else { Next::More }
-        })?;
+            if at + 1 == wanted.len() && records >= end(entry) { Next::Enough } else { Next::More }
+        };
+        self.take_up(no, &mut fold, each, read)?;
         // None, for a mission that has outlived its use: it has no events any more.
         self.views.keep(fold);
-        if let Some(last) = events.last_mut() {
-            last.id = entry.position;
+        for (entry, events) in wanted.iter().zip(&mut events) {
+            if let Some(last) = events.last_mut() {
+                last.id = entry.position;
+            }
         }
-        let events: Arc<[Shown]> = events.into();
-        self.views.recent.lock().add(entry.position, &events);
         Ok(events)
     }
 }
@@ -332,21 +428,21 @@ mod tests {
     fn what_is_recent_has_no_gaps_and_a_most() {
         let mut recent = Recent::default();
         for position in 5..9 {
-            recent.add(position, &entry(1));
+            recent.add(position, &entry(1), RECENT_BYTES_MAX);
         }
         assert!(
             recent.get(4).is_none() && recent.get(5).is_some() && recent.get(8).is_some() && recent.get(9).is_none()
         );
         // Somebody reads what was long ago, somebody else the same again.
-        recent.add(2, &entry(1));
-        recent.add(8, &entry(1));
+        recent.add(2, &entry(1), RECENT_BYTES_MAX);
+        recent.add(8, &entry(1), RECENT_BYTES_MAX);
         assert!(recent.get(2).is_none() && recent.get(9).is_none());
         // Something was passed over.
-        recent.add(11, &entry(1));
+        recent.add(11, &entry(1), RECENT_BYTES_MAX);
         assert!(recent.get(8).is_none() && recent.get(11).is_some());
-        recent.add(12, &entry(RECENT_BYTES_MAX));
+        recent.add(12, &entry(RECENT_BYTES_MAX), RECENT_BYTES_MAX);
         assert!(recent.get(11).is_none() && recent.get(12).is_none(), "larger than all that may be kept");
-        recent.add(13, &entry(1));
+        recent.add(13, &entry(1), RECENT_BYTES_MAX);
         assert!(recent.get(13).is_some());
         assert_eq!(recent.bytes, weight(&entry(1)));
     }

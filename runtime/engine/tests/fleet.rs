@@ -23,8 +23,8 @@ use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, ToolName};
 use sortie_contract::{InstanceId, Status};
 use sortie_engine::fleet::{Card, Own};
 use sortie_engine::intake::DispatchError;
-use sortie_engine::{Engine, Guests, OpenLog};
-use sortie_journal::{Log as _, MemoryFleet, MemoryLog};
+use sortie_engine::{Engine, Guests, OpenLog, ReadError};
+use sortie_journal::{Bookmark, Log as _, MemoryFleet, MemoryLog};
 use sortie_sandbox::Host;
 use sortie_tools::{CallContext, Changed, Provider, ProviderError, Tool};
 use tempfile::TempDir;
@@ -237,6 +237,62 @@ async fn what_is_anothers_is_told_to_whoever_asks_and_goes_on_where_it_left_off(
     a.engine.dispatch(meant("m-4", "b", "nothing")).await.unwrap();
     until("it ended here", || a.status("m-4") == Some(Status::Completed)).await;
     a.engine.stop().await;
+}
+
+/// The missions and sequences of all events behind that place, as that node tells them, and by what each is resumed.
+fn told(node: &Node, mut from: Bookmark) -> Vec<(String, u64, Bookmark)> {
+    let mut told = Vec::new();
+    loop {
+        let since = node.engine.ambient().steady();
+        let (events, to) = node.engine.events_of_all(&from, since, 2, usize::MAX).unwrap();
+        for event in events {
+            let json: Value = serde_json::from_str(&event.json).unwrap();
+            let id = json["mission_id"].as_str().unwrap().to_owned();
+            told.push((id, json["sequence"].as_u64().unwrap(), event.id.parse().unwrap()));
+        }
+        if to == from {
+            return told;
+        }
+        from = to;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_events_of_all_are_told_by_each_and_go_on_behind_any_of_them() {
+    let (store, wire) = (MemoryFleet::new(LEASE), Arc::new(Receiver::default()));
+    let [a, b] = ["a", "b"].map(|name| node(&store, name, calling(&allowed()), &wire));
+    for (node, id) in [(&a, "m-a"), (&b, "m-b"), (&b, "m-c")] {
+        node.engine.dispatch_here(meant(id, "*", "nothing")).await.unwrap();
+        until("it ended", || node.status(id) == Some(Status::Completed)).await;
+    }
+    let names = |told: &[(String, u64, Bookmark)]| {
+        let names: Vec<(String, u64)> = told.iter().map(|(id, sequence, _)| (id.clone(), *sequence)).collect();
+        for id in ["m-a", "m-b", "m-c"] {
+            let of_id = names.iter().filter(|(of, _)| of == id).map(|(_, sequence)| *sequence);
+            assert!(of_id.clone().is_sorted(), "{id}: {names:?}");
+        }
+        names
+    };
+    let all = told(&a, Bookmark::default());
+    let whole: BTreeSet<(String, u64)> = names(&all).into_iter().collect();
+    assert!(whole.len() > 6 && whole.len() == all.len(), "{all:?}");
+    for id in ["m-a", "m-b", "m-c"] {
+        let of_id: Vec<u64> = whole.iter().filter(|(of, _)| of == id).map(|(_, sequence)| *sequence).collect();
+        assert_eq!(of_id, (1..=of_id.len() as u64).collect::<Vec<_>>(), "{id}");
+    }
+    assert_eq!(names(&told(&b, Bookmark::default())).into_iter().collect::<BTreeSet<_>>(), whole);
+    // Who breaks off behind any of them goes on at the other one.
+    for seen in 1..=all.len() {
+        let rest = names(&told(&b, all[seen - 1].2.clone()));
+        let both: Vec<(String, u64)> = names(&all[..seen]).into_iter().chain(rest).collect();
+        assert_eq!(both.len(), whole.len(), "behind {:?}: {both:?}", all[seen - 1]);
+        assert_eq!(both.into_iter().collect::<BTreeSet<_>>(), whole, "behind {:?}", all[seen - 1]);
+    }
+    let beyond = a.engine.events_of_all(&"f~9.1".parse().unwrap(), Duration::ZERO, 2, 1);
+    assert!(matches!(beyond, Err(ReadError::Ahead { .. })));
+    for node in [a, b] {
+        node.engine.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@
 
 use sortie_contract::MissionNo;
 
+use crate::fleet::ShareNo;
 use crate::seal::{self, SealError};
 
 /// A frame's place in the order of the node.
@@ -18,6 +19,20 @@ pub struct FeedEntry {
     pub first: u32,
     /// How many records it holds.
     pub count: u32,
+}
+
+/// One share's part of the feed of a store that many write, as of a moment that is the same for all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedPart {
+    /// Whose positions these are.
+    pub share: ShareNo,
+    /// The share that whoever goes on with it began with: parts of one holder are read in the order of their shares, because a mission's
+    /// later entries are in the greater one.
+    pub holder: ShareNo,
+    /// The position of its last entry; where nothing comes any more, the last that there could be.
+    pub end: u64,
+    /// Nothing comes any more: its holder writes into a greater one.
+    pub is_over: bool,
 }
 
 const VERSION: u8 = 1;

@@ -8,6 +8,7 @@
 //! A share is a range of numbers ([`ShareNo::of`]): those of missions, of what people did, and the positions of the feed. Whoever holds
 //! several goes on in the greatest, so that of all that it holds the newest has the greatest number.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::time::Duration;
 
@@ -15,9 +16,10 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use sortie_contract::cursor::Cursor;
 use sortie_contract::id::IdempotencyKey;
-use sortie_contract::{InstanceId, MissionId, MissionNo, VpId};
+use sortie_contract::{InstanceId, MissionId, MissionNo, Stamped, VpId};
 
 use crate::error::{ReadError, WriteError};
+use crate::feed::{FeedEntry, FeedPart};
 use crate::head::Head;
 use crate::log::Keys;
 
@@ -225,6 +227,25 @@ pub trait Fleet: Debug + Send + Sync {
     /// As [`Fleet::holder`].
     fn adopted_from(&self) -> Result<Vec<String>, ReadError>;
 
+    /// How far the feed of the whole store goes: each share's part, by share, all as of one moment. What is up to an end may be read with
+    /// [`Fleet::feed_between`] from then on, and changes no more, but for what is removed with its missions. Blocks.
+    ///
+    /// # Errors
+    /// As [`Fleet::holder`].
+    fn feed_parts(&self) -> Result<Vec<FeedPart>, ReadError>;
+
+    /// At most `limit` entries of a part of the feed, whoever holds it: behind `after`, up to `end`, of the share that `end` is of. Blocks.
+    ///
+    /// # Errors
+    /// As [`Fleet::holder`]; [`ReadError::Row`] where one of them cannot be read.
+    fn feed_between(&self, after: u64, end: u64, limit: usize) -> Result<Vec<FeedEntry>, ReadError>;
+
+    /// The same as [`crate::Log::read`], of any node's mission. Blocks.
+    ///
+    /// # Errors
+    /// As [`crate::Log::read`].
+    fn records(&self, mission: MissionNo, first: u32, bytes: usize) -> Result<Vec<Stamped>, ReadError>;
+
     /// What this node says of itself to the others, in the place of what it said before. It is written with the next sign of life, which
     /// is a third of the lease away at most.
     fn say(&self, card: String);
@@ -252,6 +273,29 @@ pub trait Fleet: Debug + Send + Sync {
     fn sure(&self) -> BoxFuture<'_, Result<(), WriteError>>;
 }
 
+/// The parts of the feed, from all shares, ascending: each with the one whose holder goes on with it, and the last position of whoever holds
+/// it, or held it last.
+///
+/// Whoever holds several writes into the greatest: the others are over, and how far they go does not matter any more.
+pub(crate) fn parts(shares: &[(ShareNo, ShareNo, u64)]) -> Vec<FeedPart> {
+    let (mut greatest, mut ends) = (BTreeMap::new(), BTreeMap::new());
+    for (share, holder, position) in shares {
+        greatest.insert(*holder, *share);
+        let end = ends.entry(ShareNo::of(*position)).or_insert(*position);
+        *end = (*end).max(*position);
+    }
+    let part = |(share, holder, _): &(ShareNo, ShareNo, u64)| {
+        let (share, holder) = (*share, *holder);
+        let is_over = greatest.get(&holder).is_some_and(|greatest| *greatest > share);
+        let end = match is_over {
+            true => ShareNo(share.0 + 1).floor() - 1,
+            false => ends.get(&share).copied().unwrap_or(share.floor()),
+        };
+        FeedPart { share, holder, end, is_over }
+    };
+    shares.iter().map(part).collect()
+}
+
 /// What a lease is held for certain shorter than it lasts: for clocks that run at different speeds, and between asking and doing.
 pub(crate) fn margin(lease: Duration) -> Duration {
     lease / 10
@@ -273,5 +317,20 @@ mod tests {
         }
         let greatest = ShareNo::MAX.floor() + (1 << BITS) - 1;
         assert_eq!((greatest, ShareNo::of(greatest)), ((1 << 53) - 1, ShareNo::MAX));
+    }
+
+    #[test]
+    fn of_what_one_holds_the_greatest_goes_on_and_the_others_are_over() {
+        let at = |share: u32, n: u64| ShareNo(share).floor() + n;
+        let of = |shares: &[(u32, u32, u64)]| {
+            let shares: Vec<_> = shares.iter().map(|(s, h, at)| (ShareNo(*s), ShareNo(*h), *at)).collect();
+            parts(&shares).iter().map(|part| (part.end, part.is_over)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[(0, 0, at(0, 5)), (1, 1, at(1, 0))]), [(at(0, 5), false), (at(1, 0), false)]);
+        // The first adopted the second, and has written into it since.
+        assert_eq!(of(&[(0, 0, at(1, 9)), (1, 0, at(1, 4))]), [(at(1, 0) - 1, true), (at(1, 9), false)]);
+        // The third adopted the first, with what that had, and has written nothing.
+        let parts = of(&[(0, 2, at(1, 9)), (1, 2, at(1, 4)), (2, 2, at(2, 0)), (3, 3, at(3, 1))]);
+        assert_eq!(parts, [(at(1, 0) - 1, true), (at(2, 0) - 1, true), (at(2, 0), false), (at(3, 1), false)]);
     }
 }

@@ -21,6 +21,7 @@ impl Among {
         let node = &config.node;
         let card = Card {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            is_named_in_answers: true,
             groups: node.groups.clone(),
             labels: node.labels.clone(),
             ..Card::default()

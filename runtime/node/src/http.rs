@@ -21,6 +21,7 @@ mod form;
 pub(crate) mod forward;
 mod hooks;
 mod mcp;
+mod meant;
 mod metrics;
 mod missions;
 pub(crate) mod models;
@@ -124,6 +125,8 @@ pub(crate) struct Called {
     pub(crate) instance_id: Arc<str>,
     /// The names of this machine, or of what stands before it.
     pub(crate) names: Arc<[String]>,
+    /// What the store knows it by, where it is one of many.
+    pub(crate) node: Option<Arc<str>>,
     /// Where its data are, which tells it apart from others on this machine that have the same name.
     pub(crate) data_dir: Arc<str>,
 }
@@ -185,10 +188,8 @@ fn router(app: App, tokens: &Tokens) -> Router {
             }
         };
         let handler = match scope {
-            Some(_) if path != "/metrics" => {
-                handler.route_layer(axum::middleware::from_fn_with_state(app.clone(), forward::guard))
-            }
-            _ => handler,
+            Some(_) => handler.route_layer(axum::middleware::from_fn_with_state(app.clone(), forward::guard)),
+            None => handler,
         };
         let handler = match scope {
             // What tells how the node is doing reads no log.
@@ -202,7 +203,8 @@ fn router(app: App, tokens: &Tokens) -> Router {
             Some(scope) => {
                 let handler = handler
                     .route_layer(axum::middleware::from_fn_with_state((tokens.clone(), Some(scope)), auth::guard));
-                handler.route_layer(axum::middleware::from_fn_with_state(app.clone(), vouch::listen))
+                let handler = handler.route_layer(axum::middleware::from_fn_with_state(app.clone(), vouch::listen));
+                handler.route_layer(axum::middleware::from_fn_with_state(app.clone(), meant::guard))
             }
         };
         let handler = match outcomes {

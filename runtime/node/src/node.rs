@@ -284,7 +284,7 @@ impl Node {
             memory_bytes_max: usize::try_from(config.limits.plugin_memory_mib).unwrap_or(usize::MAX) << 20,
             ..sortie_sandbox::Options::new(data_dir.join("plugins"))
         })?;
-        let Kept { log, bytes: journal_bytes, seat } = store::open(config, &data_dir)?;
+        let Kept { log, bytes: journal_bytes, node, seat } = store::open(config, &data_dir)?;
         // The journal is this process's now, and so is everything beside it: unless somebody was moving it away just now.
         whole()?;
         backup::clean(&data_dir).map_err(unusable)?;
@@ -356,6 +356,7 @@ impl Node {
             called: http::Called {
                 instance_id: config.node.instance_id.as_str().into(),
                 names: config.node.names.clone().into(),
+                node: node.map(Into::into),
                 data_dir: data_dir.canonicalize().unwrap_or_else(|_| data_dir.clone()).to_string_lossy().into(),
             },
             backups: Backups::of(&data_dir),

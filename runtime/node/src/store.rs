@@ -25,6 +25,8 @@ pub(crate) struct Kept {
     pub(crate) log: OpenLog,
     /// How large the file is; 0 where there is none.
     pub(crate) bytes: u64,
+    /// What the store knows this node by, where others may write it, too.
+    pub(crate) node: Option<String>,
     /// Where the journal's own hold on the data directory is none: this is it.
     pub(crate) seat: Option<Claim>,
 }
@@ -36,17 +38,17 @@ pub(crate) fn open(config: &Config, data_dir: &Path) -> Result<Kept, OpenError> 
         let (journal, opened) = Journal::open(&path, &Options::default())?;
         let bytes = opened.bytes;
         let log: OpenLog = Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(journal, &opened, visit)?)));
-        return Ok(Kept { log, bytes, seat: None });
+        return Ok(Kept { log, bytes, node: None, seat: None });
     };
     if path.exists() {
         return Err(OpenError::TwoStores { path });
     }
     let seat = claim(&path)?.ok_or(sortie_journal::OpenError::InUse { path })?;
     let node = identity(data_dir).map_err(|source| OpenError::DataDir { path: data_dir.to_owned(), source })?;
-    let claimed = Claimed::new(&Store { node, ..store })?;
+    let claimed = Claimed::new(&Store { node: node.clone(), ..store })?;
     tracing::info!(commits = claimed.commits(), "the missions are in the database that `store` names");
     let log: OpenLog = Box::new(move |visit| Ok(Arc::new(PostgresLog::new(claimed, visit)?)));
-    Ok(Kept { log, bytes: 0, seat: Some(seat) })
+    Ok(Kept { log, bytes: 0, node: Some(node), seat: Some(seat) })
 }
 
 /// What the store knows this data directory by. Whoever holds the directory is the only one that says it.

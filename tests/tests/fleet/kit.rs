@@ -18,7 +18,7 @@ pub(crate) const LEASE: Duration = Duration::from_secs(2);
 pub(crate) const CALLS: usize = 4;
 
 /// The token that all of them have.
-const TOKEN: &str = "fleet-token-0123456789-0123456789";
+pub(crate) const TOKEN: &str = "fleet-token-0123456789-0123456789";
 
 /// Several nodes on one database.
 pub(crate) struct Fleet {

@@ -9,7 +9,9 @@ mod server;
 
 mod dialects;
 mod faults;
+mod feed;
 mod kit;
+mod trust;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -137,6 +137,7 @@ impl Engine {
             self.has_adopted();
         }
         came.adopted = adopted?;
+        self.views.forget_all();
         // As the store has it: one that was drained does not say any more for whom it stood.
         let names = fleet.adopted_from().map(|names| self.stand_for(names));
         // What cannot be read of the rest keeps nobody waiting who can be.

@@ -17,6 +17,8 @@ pub struct Card {
     pub url: Option<String>,
     /// What the others sign with what they ask in the name of those who are known to them.
     pub key: String,
+    /// Whether its answers to what others send on to it say whose they are.
+    pub is_named_in_answers: bool,
     /// The groups that it is in.
     pub groups: Vec<String>,
     /// What it says of itself beside them.

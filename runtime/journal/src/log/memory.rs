@@ -268,23 +268,7 @@ impl Log for MemoryLog {
     }
 
     fn read(&self, mission: MissionNo, first: u32, _bytes: usize) -> Result<Vec<Stamped>, ReadError> {
-        // One frame is never too few.
-        let state = self.state.lock();
-        let quarantine = state.missions.get(&mission.0).and_then(|mission| mission.quarantine.as_ref());
-        if let Some(quarantine) = quarantine {
-            let records = state.missions[&mission.0].records.iter().flatten();
-            let read = records.take(quarantine.readable as usize).skip(first as usize).cloned();
-            return Ok(read.chain(quarantine.behind(first)).collect());
-        }
-        let mut begin = 0;
-        for frame in state.missions.get(&mission.0).iter().flat_map(|mission| &mission.records) {
-            let end = begin + frame.len();
-            if end > first as usize {
-                return Ok(frame[(first as usize).saturating_sub(begin)..].to_vec());
-            }
-            begin = end;
-        }
-        Ok(Vec::new())
+        Ok(self.state.lock().read(mission, first))
     }
 
     fn remains(&self, mission: MissionNo) -> Result<Remains, ReadError> {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sortie_contract::{MissionId, MissionNo};
+use sortie_contract::{MissionId, MissionNo, Stamped};
 use tokio::sync::oneshot;
 
 use super::PostgresLog;
@@ -17,6 +17,7 @@ use super::log::{self, CURSORS_UP, HEADS_UP, cursor_of, number};
 use super::read::wait;
 use super::scribe::Order;
 use crate::error::{ReadError, WriteError};
+use crate::feed::{FeedEntry, FeedPart};
 use crate::fleet::{AdoptError, Adopted, Fleet, OwnedKeys, Owner, Peer, ShareNo};
 use crate::head::Head;
 use crate::log::Log;
@@ -161,6 +162,18 @@ impl Fleet for PostgresLog {
     fn adopted_from(&self) -> Result<Vec<String>, ReadError> {
         let rows = self.rows(claims::ADOPTED, vec![Box::new(hold::no(self.holding.mine))])?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    fn feed_parts(&self) -> Result<Vec<FeedPart>, ReadError> {
+        self.parts_of_feed()
+    }
+
+    fn feed_between(&self, after: u64, end: u64, limit: usize) -> Result<Vec<FeedEntry>, ReadError> {
+        self.feed_of(after, end, limit)
+    }
+
+    fn records(&self, mission: MissionNo, first: u32, bytes: usize) -> Result<Vec<Stamped>, ReadError> {
+        self.records_of(mission, first, bytes)
     }
 
     fn say(&self, card: String) {

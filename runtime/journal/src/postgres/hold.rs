@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use futures_util::future::join3;
+use jiff::Timestamp;
 use tokio::time::sleep;
 use tokio_postgres::{Client, Error, Row};
 
@@ -60,6 +61,12 @@ SELECT coalesce(max(share), -1) + 1, 1, $1, $2, $3, '', now(), now() + $4::float
 FROM sortie_shares HAVING coalesce(max(share), -1) < $7
 RETURNING share, token, commits, position, last_no";
 
+/// Another node of the same name, whose lease has not run out.
+const NAMESAKE: &str = "
+SELECT node, (extract(epoch FROM since) * 1000000)::bigint, extract(epoch FROM lease_until - now())::float8
+FROM sortie_shares WHERE name = $1 AND node <> $2 AND node <> '' AND heir IS NULL AND lease_until > now()
+ORDER BY share LIMIT 1";
+
 const INHERITED: &str = "SELECT share FROM sortie_shares WHERE heir = $1 ORDER BY share";
 
 /// A new token for the same hand: what was sent under the one before, and is still on its way, comes too late from now on.
@@ -108,8 +115,21 @@ pub(super) fn no(share: ShareNo) -> i64 {
     i64::from(share.0)
 }
 
-/// Takes a share: the node's own, one that is free, or a new one. With it those that it had adopted; all of them, ascending.
+/// Sees that no other node of that name is there: what is meant for the one would go to the other.
+async fn is_alone(client: &Client, holder: &Holder) -> Result<(), StoreError> {
+    let Some(found) = client.query_opt(NAMESAKE, &[&holder.name, &holder.node]).await? else { return Ok(()) };
+    Err(StoreError::NameTaken {
+        name: holder.name.clone(),
+        node: found.get(0),
+        since: Timestamp::from_microsecond(found.get(1)).unwrap_or(Timestamp::UNIX_EPOCH),
+        lease_left: Duration::try_from_secs_f64(found.get(2)).unwrap_or_default(),
+    })
+}
+
+/// Takes a share: the node's own, one that is free, or a new one. With it those that it had adopted; all of them, ascending. The next process
+/// of a node that is there is that node, and takes it at once; another node of its name is refused.
 pub(crate) async fn claim(client: &Client, holder: &Holder) -> Result<(Held, Vec<ShareNo>), StoreError> {
+    is_alone(client, holder).await?;
     let held = loop {
         match attempt(client, holder).await {
             Ok(Some(held)) => break held,
@@ -119,6 +139,11 @@ pub(crate) async fn claim(client: &Client, holder: &Holder) -> Result<(Held, Vec
             Err(error) => return Err(error),
         }
     };
+    // Of two that came at once, one at least sees the other.
+    if let Err(taken) = is_alone(client, holder).await {
+        release(client, (held.share, held.token), Some(Duration::ZERO)).await?;
+        return Err(taken);
+    }
     let inherited = client.query(INHERITED, &[&no(held.share)]).await?;
     let mut shares: Vec<ShareNo> = inherited.iter().map(|row| share(row, 0)).chain([held.share]).collect();
     shares.sort_unstable();

@@ -62,7 +62,10 @@ impl Dial {
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(SILENCE);
         }
-        config.keepalives_idle(SILENCE);
+        // Whoever only waits for an answer finds that nobody is there as soon as whoever sends.
+        config.keepalives_idle(SILENCE / 2);
+        config.keepalives_interval(SILENCE / 4);
+        config.keepalives_retries(2);
         if config.get_application_name().is_none() {
             config.application_name("sortie");
         }

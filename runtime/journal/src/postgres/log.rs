@@ -26,9 +26,8 @@ use crate::catalog::Session;
 use crate::clocks;
 use crate::cursor;
 use crate::error::{ReadError, WriteError};
-use crate::feed::{self, ENTRIES_A_ROW_MAX, FeedEntry};
+use crate::feed::FeedEntry;
 use crate::fleet::{Fleet, ShareNo};
-use crate::frame;
 use crate::head::Head;
 use crate::journal::Receipt;
 use crate::log::index::{self, Rows};
@@ -39,7 +38,6 @@ use crate::read::{kept, there};
 use crate::room::Room;
 use crate::schedule::{self, Kept, ScheduleChange};
 use crate::snapshot::{Copied, SnapshotError};
-use crate::table::RECORD_LAST;
 use crate::writer::Message;
 
 const HEAD: &str = "SELECT mission, row FROM sortie_heads WHERE mission = $1";
@@ -48,23 +46,8 @@ const HEADS_DOWN: &str =
     "SELECT mission, row FROM sortie_heads WHERE mission < $1 AND mission > $3 ORDER BY mission DESC LIMIT $2";
 pub(super) const HEADS_UP: &str =
     "SELECT mission, row FROM sortie_heads WHERE mission > $1 AND mission < $3 ORDER BY mission LIMIT $2";
-/// From the frame that holds the first record on, or from the first behind it, as many as fit into so many bytes, and one at least. Only so
-/// many are looked at, whatever follows.
-const FRAMES: &str = "
-SELECT first, row FROM (
-    SELECT first, row, sum(octet_length(row)) OVER (ORDER BY first) AS bytes, row_number() OVER (ORDER BY first) AS no
-    FROM (
-        SELECT first, row FROM sortie_frames
-        WHERE mission = $1 AND first < $3 AND first >= coalesce(
-            (SELECT max(first) FROM sortie_frames WHERE mission = $1 AND first <= $2), $2)
-        ORDER BY first LIMIT 256
-    ) AS few
-) AS counted
-WHERE no = 1 OR bytes <= $4
-ORDER BY first";
 const FRAMES_UP: &str =
     "SELECT first, row FROM sortie_frames WHERE mission = $1 AND first > $2 ORDER BY first LIMIT 256";
-const QUARANTINE: &str = "SELECT mission, row FROM sortie_quarantine WHERE mission = $1";
 const QUARANTINED: &str =
     "SELECT mission FROM sortie_quarantine WHERE mission > $1 AND mission < $3 ORDER BY mission LIMIT $2";
 const CURSOR: &str = "SELECT mission, row FROM sortie_cursors WHERE mission = $1";
@@ -72,14 +55,6 @@ pub(super) const CURSORS_UP: &str =
     "SELECT mission, row FROM sortie_cursors WHERE mission > $1 AND mission < $3 ORDER BY mission LIMIT $2";
 const PINS_UP: &str =
     "SELECT mission, row FROM sortie_pins WHERE mission > $1 AND mission < $3 ORDER BY mission LIMIT $2";
-/// The row that holds the next entry may begin before it.
-const FEED: &str = "
-SELECT position, row FROM sortie_feed
-WHERE position < $4 AND position >= coalesce(
-    (SELECT max(position) FROM sortie_feed WHERE position <= $1 AND position > $3), $1)
-ORDER BY position LIMIT $2";
-const FEED_FIRST: &str = "SELECT min(position) FROM sortie_feed WHERE position > $1 AND position < $2";
-const FEED_NEXT: &str = "SELECT position + 1 FROM sortie_shares WHERE share = $1";
 pub(super) const SCHEDULES_UP: &str = "
 SELECT s.id, s.row, p.row FROM sortie_schedules AS s
 LEFT JOIN sortie_positions AS p ON p.share = s.share AND p.id = s.id
@@ -186,9 +161,13 @@ impl PostgresLog {
         }
     }
 
+    fn is_mine(&self, mission: MissionNo) -> bool {
+        self.holding.has(ShareNo::of(mission.0))
+    }
+
     /// Rows of a mission: none, where it is another node's.
     fn rows_of(&self, mission: MissionNo, sql: &'static str, rest: Vec<Param<'static>>) -> Result<Vec<Row>, ReadError> {
-        if !self.holding.has(ShareNo::of(mission.0)) {
+        if !self.is_mine(mission) {
             return Ok(Vec::new());
         }
         let mut params: Vec<Param<'static>> = vec![Box::new(int(mission.0))];
@@ -200,35 +179,6 @@ impl PostgresLog {
         self.some((CURSORS_UP, Way::Up), -1, usize::MAX, |row| {
             Ok(Some(cursor_of(row)?).filter(|(_, cursor)| cursor.closed == closed))
         })
-    }
-
-    /// Records of `mission` with numbers from `first` to before `end`: of one frame at least, if there are any.
-    fn frames(&self, mission: MissionNo, first: u32, end: u32, bytes: usize) -> Result<Vec<Stamped>, ReadError> {
-        let mut records = Vec::new();
-        if first >= end {
-            return Ok(records);
-        }
-        let rest: Vec<Param<'static>> =
-            vec![Box::new(i64::from(first)), Box::new(i64::from(end)), Box::new(int(bytes as u64))];
-        let rows = self.rows_of(mission, FRAMES, rest)?;
-        let at = |row: &Row| u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX);
-        let begin = rows.first().map_or(first, at).min(first);
-        let mut expected = begin;
-        for row in &rows {
-            let key = at(row);
-            if key != expected {
-                return Err(ReadError::Gap { mission, expected });
-            }
-            let before = records.len();
-            let decoded = frame::decode((mission.0, key), row.get(1), &mut records);
-            decoded.map_err(|source| ReadError::Frame { mission, first: key, source })?;
-            expected += u32::try_from(records.len() - before).expect("a frame counts its records with a u32");
-        }
-        if first > begin {
-            records.drain(..records.len().min((first - begin) as usize));
-        }
-        records.truncate((end - first) as usize);
-        Ok(records)
     }
 }
 
@@ -417,15 +367,7 @@ impl Log for PostgresLog {
     }
 
     fn read(&self, mission: MissionNo, first: u32, bytes: usize) -> Result<Vec<Stamped>, ReadError> {
-        let Some(quarantine) = self.quarantine(mission)? else {
-            return self.frames(mission, first, RECORD_LAST, bytes);
-        };
-        let mut records = self.frames(mission, first, quarantine.readable, bytes)?;
-        let read = u32::try_from(records.len()).expect("records are counted with a u32");
-        if first.saturating_add(read) >= quarantine.readable {
-            records.extend(quarantine.behind(first));
-        }
-        Ok(records)
+        if self.is_mine(mission) { self.records_of(mission, first, bytes) } else { Ok(Vec::new()) }
     }
 
     fn remains(&self, mission: MissionNo) -> Result<Remains, ReadError> {
@@ -443,11 +385,7 @@ impl Log for PostgresLog {
     }
 
     fn quarantine(&self, mission: MissionNo) -> Result<Option<Quarantine>, ReadError> {
-        let rows = self.rows_of(mission, QUARANTINE, Vec::new())?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        // Without it the mission cannot be read, and is put there again.
-        let source = |source| ReadError::Row { table: "quarantine", key: mission.0, source };
-        there(Quarantine::decode(mission.0, row.get(1)).map_err(source))
+        if self.is_mine(mission) { self.quarantine_of(mission) } else { Ok(None) }
     }
 
     fn quarantined(&self) -> Result<Vec<MissionNo>, ReadError> {
@@ -511,42 +449,11 @@ impl Log for PostgresLog {
     }
 
     fn feed_after(&self, position: u64, limit: usize) -> Result<Vec<FeedEntry>, ReadError> {
-        let mut entries: Vec<FeedEntry> = Vec::new();
-        // The first row may hold little of what is wanted.
-        let page = (limit / ENTRIES_A_ROW_MAX + 2).min(PAGE);
-        for span in self.holding.spans().iter() {
-            let mut position = position.max(u64::try_from(span.after).unwrap_or(0));
-            while entries.len() < limit && int(position.saturating_add(1)) < span.before {
-                let next = int(position.saturating_add(1));
-                let params: [i64; 4] = [next, int(page as u64), span.after, span.before];
-                let rows = self.rows(FEED, params.map(|number| Box::new(number) as Param<'static>).into())?;
-                let before = entries.len();
-                for row in &rows {
-                    let key = number(row, 0);
-                    let row = feed::decode(key, row.get(1)).map_err(|source| ReadError::Row {
-                        table: "feed",
-                        key,
-                        source,
-                    })?;
-                    entries.extend(row.into_iter().filter(|entry| entry.position > position));
-                }
-                let Some(last) = entries.get(before..).and_then(<[_]>::last) else { break };
-                position = last.position;
-            }
-        }
-        entries.truncate(limit);
-        Ok(entries)
+        self.my_feed_after(position, limit)
     }
 
     fn feed_begin(&self) -> Result<u64, ReadError> {
-        for span in self.holding.spans().iter() {
-            let rows = self.rows(FEED_FIRST, vec![Box::new(span.after), Box::new(span.before)])?;
-            if let Some(first) = rows.first().and_then(|row| row.get::<_, Option<i64>>(0)) {
-                return Ok(u64::try_from(first).unwrap_or(1));
-            }
-        }
-        let rows = self.rows(FEED_NEXT, vec![Box::new(hold::no(self.holding.mine))])?;
-        Ok(rows.first().map_or(1, |row| number(row, 0)))
+        self.my_feed_begin()
     }
 
     fn follow(&self) -> watch::Receiver<u64> {

@@ -33,7 +33,9 @@ use crate::tails::{Ends, Tails, next_after};
 use crate::transaction::Sum;
 use crate::writer::{Batch, Message};
 
-/// A commit that takes longer than this is one that is waited for: those who dispatch are told to come back.
+/// A commit that takes longer than this is one that is waited for: those who dispatch are told to come back. So is any other question, and
+/// a sign of life that takes as long, or half of a lease, where that is less: a database that hangs without ending its connections is away
+/// within the lease.
 const SLOW: Duration = Duration::from_secs(2);
 
 /// A database that has not answered for so long is asked anew, over another connection.
@@ -261,6 +263,16 @@ impl Scribe {
         sleep(link::pause(attempts)).await;
     }
 
+    /// Waits for what the database says, and says meanwhile that it is away, where that is slow. `None`: nothing was heard.
+    async fn patiently<T>(&self, slow: Duration, why: &str, asked: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(asked);
+        if let Ok(said) = timeout(slow, &mut asked).await {
+            return Some(said);
+        }
+        self.is_away(why);
+        timeout(PATIENCE, asked).await.ok()
+    }
+
     /// Sends it whole. What went wrong; `Some(None)`: nothing was heard.
     async fn attempt(&self, script: &Script<'_>) -> Option<Option<Error>> {
         let Some(link) = &self.link else { return Some(None) };
@@ -269,17 +281,8 @@ impl Scribe {
         let steps: Vec<(&'static str, Vec<&(dyn ToSql + Sync)>)> = std::iter::once((sql, borrowed(&params)))
             .chain(script.steps().iter().map(|(sql, params)| (*sql, borrowed(params))))
             .collect();
-        let attempt = transact(link, &steps);
-        tokio::pin!(attempt);
-        let outcome = match timeout(SLOW, &mut attempt).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                self.is_away("a commit takes long");
-                match timeout(PATIENCE, attempt).await {
-                    Ok(outcome) => outcome,
-                    Err(_) => return Some(None),
-                }
-            }
+        let Some(outcome) = self.patiently(SLOW, "a commit takes long", transact(link, &steps)).await else {
+            return Some(None);
         };
         if outcome.is_ok() {
             self.certain.confirm(sent);
@@ -342,18 +345,19 @@ impl Scribe {
         let beaten = match &self.link {
             Some(link) => {
                 let beat = hold::beat(&link.client, (self.share, self.token), self.holder.lease, &card);
-                timeout(PATIENCE, beat).await
+                self.patiently(SLOW.min(self.holder.lease / 2), "a sign of life takes long", beat).await
             }
-            None => Ok(Ok(false)),
+            None => Some(Ok(false)),
         };
         let why = match beaten {
-            Ok(Ok(true)) => {
+            Some(Ok(true)) => {
                 self.certain.confirm(sent);
+                self.is_back();
                 return;
             }
-            Ok(Ok(false)) => "the lease is another's".to_owned(),
-            Ok(Err(error)) => trouble::told(&error),
-            Err(_) => "it does not answer".to_owned(),
+            Some(Ok(false)) => "the lease is another's".to_owned(),
+            Some(Err(error)) => trouble::told(&error),
+            None => "it does not answer".to_owned(),
         };
         let outcome = self.at_rest(&why).await;
         if outcome.is_ok() {
@@ -399,22 +403,22 @@ impl Scribe {
         let mut attempts = 0;
         loop {
             let read = match &self.link {
-                Some(link) => timeout(PATIENCE, link.rows(sql, params)).await,
+                Some(link) => self.patiently(SLOW, "a question takes long", link.rows(sql, params)).await,
                 None => {
                     self.at_rest("there is no connection").await?;
                     continue;
                 }
             };
             let (is_a_collision, why) = match read {
-                Ok(Ok(rows)) => {
+                Some(Ok(rows)) => {
                     self.is_back();
                     return Ok(rows);
                 }
-                Ok(Err(error)) if !trouble::is_passing(&error) => {
+                Some(Err(error)) if !trouble::is_passing(&error) => {
                     return Err(WriteError::poisoned(&format!("the database of the store: {}", trouble::told(&error))));
                 }
-                Ok(Err(error)) => (trouble::is_a_collision(&error), trouble::told(&error)),
-                Err(_) => (false, "it does not answer".to_owned()),
+                Some(Err(error)) => (trouble::is_a_collision(&error), trouble::told(&error)),
+                None => (false, "it does not answer".to_owned()),
             };
             self.at_rest(&why).await?;
             attempts += 1;

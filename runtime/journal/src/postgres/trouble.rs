@@ -1,7 +1,9 @@
 //! What a database answers with, and what it means: whether to try again, to ask what became of a commit, or to stop.
 
 use std::error::Error as _;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
@@ -65,6 +67,22 @@ pub enum StoreError {
     NoShares {
         /// The greatest that there can be.
         most: u32,
+    },
+    /// Another node of this name is there.
+    #[error(
+        "a node that is called `{name}` is there already: another data directory's (the store knows it by {node}), since {since}. Give this \
+         one an `instance_id` of its own; where that one is gone and this one takes its place, start it once the lease has run out, in {} s",
+        lease_left.as_secs() + 1
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// What the other is known by.
+        node: String,
+        /// Since when it is there.
+        since: Timestamp,
+        /// How long it is waited for.
+        lease_left: Duration,
     },
     /// The process is short of something.
     #[error("no thread can be started for the store")]

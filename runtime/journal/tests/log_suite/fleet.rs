@@ -13,6 +13,7 @@ use sortie_journal::{
     Pinned, ShareNo, WriteError,
 };
 
+use super::feed;
 use super::snapshots::copy_of;
 use super::{Dice, Dispatch, id_of, made, moved, plain, stamped};
 
@@ -78,6 +79,8 @@ pub(crate) fn laws<'a>(make: &dyn Fn() -> Box<dyn Kit + 'a>) {
         what_lies_between_two_adopted_shares_is_somebody_elses,
         a_share_that_was_given_back_is_anybodys_at_once,
         nobody_is_sure_who_is_not_heard,
+        feed::what_all_tell_is_told_once_and_in_order_whoever_is_asked,
+        feed::what_is_removed_leaves_a_gap_for_who_reads_all,
     ] {
         law(&*make());
     }
@@ -407,6 +410,7 @@ pub(crate) fn history(kit: &dyn Kit, (nodes, adopts): (usize, bool), seed: u64, 
     let (model, mut dice) = (Memory::new(), Dice(seed));
     let open = |node: usize| (kit.open(node), model.log(node));
     let mut logs: Vec<(Box<dyn Log>, MemoryLog)> = (0..nodes).map(open).collect();
+    let mut reader = feed::Reader::default();
     for step in 0..steps {
         let node = dice.at(nodes);
         if adopts && dice.below(12) == 0 && nodes > 1 {
@@ -420,11 +424,18 @@ pub(crate) fn history(kit: &dyn Kit, (nodes, adopts): (usize, bool), seed: u64, 
             let (log, model) = &logs[node];
             one_step(&**log, model, &mut dice, step);
         }
+        // Of whichever it asks, as much as it likes.
+        reader.reads(&*logs[dice.at(nodes)].0, 1 + dice.at(4));
+    }
+    for (log, _) in &logs {
+        log.barrier().unwrap().wait().unwrap();
     }
     for (log, model) in &logs {
-        log.barrier().unwrap().wait().unwrap();
         agree(&**log, model);
+        feed::agree(&**log, model);
     }
+    reader.reads_all(&*logs[0].0);
+    reader.has_all_of(&*logs[0].0);
 }
 
 /// What `other` left goes to `node`, and `other` begins anew.

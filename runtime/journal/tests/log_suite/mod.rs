@@ -3,6 +3,7 @@
 //! An implementation passes by calling [`laws`] and [`agrees_with_the_model`] with a way to make an empty one.
 
 mod balances;
+pub(crate) mod feed;
 pub(crate) mod fleet;
 mod pins;
 mod snapshots;

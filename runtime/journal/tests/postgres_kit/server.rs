@@ -128,6 +128,24 @@ impl Server {
         panic!("it does not come up: {}", fs::read_to_string(self.folder.path().join("log")).unwrap_or_default());
     }
 
+    /// Has all of its processes stand still, with every connection open, or go on.
+    #[allow(dead_code, reason = "the black-box tests use it")]
+    pub(crate) fn freeze(&self, stands_still: bool) {
+        let first = self.process.as_ref().expect("it is running").id();
+        let parent = |stat: &str| stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse::<u32>().ok();
+        let processes = fs::read_dir("/proc").expect("a list of processes").flatten();
+        let children = processes.filter_map(|process| {
+            let pid: u32 = process.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+            (parent(&stat)? == first).then_some(pid)
+        });
+        // The first begins no more of them.
+        let pids = [first].into_iter().chain(children).map(|pid| pid.to_string());
+        let signal = if stands_still { "-STOP" } else { "-CONT" };
+        let signalled = Command::new("kill").arg(signal).args(pids).status();
+        assert!(signalled.expect("kill runs").success(), "one of its processes could not be signalled");
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use sortie_contract::MissionNo;
 use sortie_journal::{
-    AdmitError, Admitted, AdoptError, Claimed, Log, MemoryLog, Owner, PostgresLog, Receipt, ShareNo, Store, WriteError,
+    AdmitError, Admitted, AdoptError, Claimed, Log, MemoryLog, Owner, PostgresLog, Receipt, ShareNo, Store, StoreError,
+    WriteError,
 };
 
 use super::proxy::Proxy;
@@ -183,6 +184,87 @@ fn a_node_that_reads_for_longer_than_its_lease_keeps_its_share() {
     let log = PostgresLog::new(claimed, |_, _| ()).unwrap();
     take(&log, plain(1));
     drop(other);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "that it does not take long is tested")]
+fn a_database_that_hangs_is_away_within_the_lease_whether_something_is_written_or_not() {
+    let Some(server) = Server::start() else { return };
+    let lease = Duration::from_secs(3);
+    let kit = Nodes::on(&server, "hangs", lease);
+    let log = kit.open(0);
+    let mut next = 1;
+    for is_written in [false, true] {
+        wait(of(&*log).sure()).unwrap();
+        kit.proxies.borrow()[&0].darken(true);
+        let hung = Instant::now();
+        let act = is_written.then(|| log.act("meanwhile".to_owned()).unwrap());
+        while !log.is_away() {
+            assert!(hung.elapsed() < lease, "nobody was told, though it was written: {is_written}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        kit.hears(0);
+        // Over the same connections.
+        while log.is_away() {
+            assert!(hung.elapsed() < 4 * lease, "it is back, and nobody was told");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if let Some(act) = act {
+            act.wait().unwrap();
+        }
+        take(&*log, of_vp(next, next));
+        next += 1;
+    }
+}
+
+#[test]
+fn a_name_is_one_nodes_for_as_long_as_it_is_there() {
+    let Some(server) = Server::start() else { return };
+    let (url, lease) = (made(&server, "names"), Duration::from_secs(2));
+    let claimed = |node: &str, name: &str| Claimed::new(&Store { lease, ..Store::at(&url, node, name) });
+    let first = claimed("one", "n").unwrap();
+    let taken = |node| match claimed(node, "n") {
+        Err(StoreError::NameTaken { name, node, lease_left, .. }) => {
+            assert!(!lease_left.is_zero() && lease_left <= lease);
+            (name, node)
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(taken("two"), ("n".to_owned(), "one".to_owned()));
+    assert_eq!(server.sql("names", "SELECT count(*) FROM sortie_shares"), "1", "nothing was taken");
+    // The next process of the same node is that node, at once; under another name, too.
+    let again = claimed("one", "n").unwrap();
+    assert_eq!(again.share(), first.share());
+    drop((first, again));
+    let renamed = claimed("one", "m").unwrap();
+    let two = claimed("two", "n").unwrap();
+    assert_ne!(two.share(), renamed.share());
+    let log = PostgresLog::new(two, |_, _| ()).unwrap();
+    assert_eq!(taken("three"), ("n".to_owned(), "two".to_owned()));
+    // What was given back is nobody's name.
+    of(&log).give_back();
+    log.close().unwrap();
+    claimed("three", "n").unwrap();
+    drop(renamed);
+}
+
+#[test]
+fn of_two_that_come_at_once_under_one_name_one_is_there_at_most() {
+    let Some(server) = Server::start() else { return };
+    let url = made(&server, "twins");
+    for round in 0..10 {
+        let lease = Duration::from_secs(1);
+        let come = |node: String| Claimed::new(&Store { lease, ..Store::at(&url, &node, &format!("n-{round}")) });
+        let came: Vec<_> = std::thread::scope(|scope| {
+            let coming = [0, 1, 2].map(|n| scope.spawn(move || come(format!("{round}-{n}"))));
+            coming.into_iter().map(|coming| coming.join().unwrap()).collect()
+        });
+        let there = came.iter().filter(|came| came.is_ok()).count();
+        assert!(there <= 1, "{came:?}");
+        for refused in came.into_iter().filter_map(Result::err) {
+            assert!(matches!(refused, StoreError::NameTaken { .. }), "{refused}");
+        }
+    }
 }
 
 /// What somebody asked, when, and what was answered.

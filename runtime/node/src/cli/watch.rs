@@ -48,6 +48,11 @@ pub(super) async fn watch(id: &str, client: &Client, as_json: bool) -> Result<Ex
                 let line: Vec<u8> = buffer.drain(..=end).collect();
                 let Some(data) = line.strip_prefix(b"data:") else { continue };
                 let event: Value = serde_json::from_slice(data)?;
+                if let Some(why) = event["detail"].as_str().filter(|_| event["event_type"].is_null()) {
+                    // The last words of a stream.
+                    eprintln!("The stream ends: {why}");
+                    continue;
+                }
                 last = event["sequence"].as_u64().unwrap_or(last);
                 show(&event, &mut lines, client.commands(), as_json)?;
                 if let Some(exit) = exit_of(event["status"].as_str().unwrap_or_default()) {

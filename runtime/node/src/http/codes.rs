@@ -127,7 +127,7 @@ pub(crate) const CODES: &[Known] = &[
         "holder_unreachable",
         &[503],
         "Another node of this store has the mission, or the missions of its VP, or is named by `node`, and this one does not reach it: `node` names it.",
-        "Ask that node. Operators: each node of a store needs `[node] advertise`, an address at which the others reach it.",
+        "Ask that node. Operators: each node of a store needs `[node] advertise`, an address at which the others reach it and no other node.",
     ),
     known(
         "hook_unfit",

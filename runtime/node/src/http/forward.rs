@@ -3,28 +3,35 @@
 //! Whoever asks need not know which node has a mission. What goes along: method, path, parameters, body and headers, the token of
 //! whoever asks among them, which the other node judges by its own configuration. What this node asks of itself in somebody's name (pages,
 //! their forms) has no token to show, and its own token is known to itself alone: there it vouches for them ([`super::vouch`]). A mark
-//! says which nodes a request has passed, so that nothing goes round.
+//! says which nodes a request has passed, so that nothing goes round; another, which node is meant, so that an address that reaches a
+//! different one is found out ([`super::meant`]).
 //!
 //! Owned here: which requests are sent on, and how. Never here: whose a mission is (the log), and which node gets a new one (the core).
 
-use std::sync::OnceLock;
+use std::convert::Infallible;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
 use serde_json::Value;
 use sortie_engine::fleet::Member;
 use sortie_engine::{Engine, ReadError};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::App;
 use super::auth::{Holder, Inside};
 use super::body;
 use super::error::Problem;
+use super::events;
+use super::meant;
 use super::vouch::{self, Key};
 use crate::config::Scope;
 
@@ -37,14 +44,20 @@ const HOPS_MAX: usize = 3;
 /// The parameter that names the node that is asked, for what each has of its own.
 const NODE: &str = "node";
 
+/// What is of all nodes where none is named.
+const OF_ALL: &str = "/v1/events";
+
 /// How long connecting to another node may take.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// How long another node may think before it answers: as long as a client waits for this one.
+/// How long another node may think before it answers, once it has what was sent: as long as a client waits for this one.
 const HEAD: Duration = Duration::from_secs(60);
 
 /// How often it is looked whether a node lives that is waited for.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// A stream of which nothing is heard for so long is at its end, whoever holds its connection open: each says now and then that it is alive.
+const SILENT: Duration = Duration::from_secs(2 * super::events::ALIVE.as_secs());
 
 /// Most bytes of the answer to a dispatch.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
@@ -61,6 +74,10 @@ const OF_A_CONNECTION: [HeaderName; 9] = [
     header::UPGRADE,
     header::EXPECT,
 ];
+
+/// That a request names this node: it asks for what this node alone has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Named;
 
 /// That an answer is another node's: what it may come to, that one has seen to.
 #[derive(Debug, Clone, Copy)]
@@ -113,6 +130,17 @@ impl Asked {
         }
     }
 
+    /// The same, where what is asked for is another thing when a node is named: it is named to that one, too.
+    fn naming(mut self, name: &str) -> Self {
+        let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
+        if path == OF_ALL {
+            let others = url::form_urlencoded::parse(query.as_bytes());
+            let mut query = url::form_urlencoded::Serializer::new(String::new());
+            self.target = format!("{path}?{}", query.extend_pairs(others).append_pair(NODE, name).finish());
+        }
+        self
+    }
+
     /// Whether another node has sent it on.
     pub(super) fn is_forwarded(&self) -> bool {
         !self.hops.is_empty()
@@ -141,16 +169,29 @@ pub(super) async fn guard(State(app): State<App>, params: RawPathParams, request
         Ok(named) => named,
         Err(problem) => return problem.into_response(),
     };
-    let member = match named {
-        Some(name) => member(&app.engine, &name),
+    let member = match &named {
+        Some(name) => member(&app.engine, name),
         None => match subject(&parts, &params).filter(|_| app.engine.has_fleet()) {
             Some(subject) => holder(&app, subject).await,
             None => Ok(None),
         },
     };
-    match member {
-        Ok(None) => next.run(Request::from_parts(parts, sent)).await,
-        Ok(Some(member)) => {
+    match (member, named) {
+        (Ok(None), named) => {
+            if named.is_some() {
+                parts.extensions.insert(Named);
+            }
+            next.run(Request::from_parts(parts, sent)).await
+        }
+        // It goes through piece by piece, however much it is: the other one says how much it takes.
+        (Ok(Some(member)), Some(name)) => {
+            let asked = Asked::of(&parts).naming(&name);
+            let (sent, heard) = Heard::of(sent.into_data_stream());
+            send_by((&app.peers, &app.engine), &asked, &member, sent, heard)
+                .await
+                .unwrap_or_else(Problem::into_response)
+        }
+        (Ok(Some(member)), None) => {
             let asked = Asked::of(&parts);
             let sent = match body::whole(Request::from_parts(parts, sent), app.body_bytes).await {
                 Ok(sent) => sent,
@@ -158,7 +199,37 @@ pub(super) async fn guard(State(app): State<App>, params: RawPathParams, request
             };
             send(&app, &asked, &member, sent).await.unwrap_or_else(Problem::into_response)
         }
-        Err(problem) => problem.into_response(),
+        (Err(problem), _) => problem.into_response(),
+    }
+}
+
+/// When a piece of what is sent was last taken.
+#[derive(Clone)]
+struct Heard(watch::Sender<Instant>);
+
+impl Heard {
+    /// Now.
+    fn now() -> Self {
+        Self(watch::Sender::new(Instant::now()))
+    }
+
+    /// A body that says so with each piece.
+    fn of(pieces: BodyDataStream) -> (reqwest::Body, Self) {
+        let heard = Self::now();
+        let told = heard.clone();
+        let pieces = pieces.inspect(move |_| drop(told.0.send_replace(Instant::now())));
+        (reqwest::Body::wrap_stream(pieces), heard)
+    }
+
+    /// Resolves once that is so long ago.
+    async fn has_been(&self, long: Duration) {
+        loop {
+            let last = *self.0.borrow();
+            sleep_until(last + long).await;
+            if *self.0.borrow() == last {
+                return;
+            }
+        }
     }
 }
 
@@ -234,15 +305,15 @@ async fn holder(app: &App, subject: Subject) -> Result<Option<Member>, Problem> 
 
 /// Sends a request on to another node.
 pub(super) async fn send(app: &App, asked: &Asked, member: &Member, sent: Bytes) -> Result<Response, Problem> {
-    send_by(&app.peers, &app.engine, asked, member, sent).await
+    send_by((&app.peers, &app.engine), asked, member, sent, Heard::now()).await
 }
 
 async fn send_by(
-    peers: &Peers,
-    engine: &Engine,
+    (peers, engine): (&Peers, &Arc<Engine>),
     asked: &Asked,
     member: &Member,
-    sent: Bytes,
+    sent: impl Into<reqwest::Body>,
+    heard: Heard,
 ) -> Result<Response, Problem> {
     let members = engine.members();
     let me = members.iter().find(|member| member.is_me).map_or("", |me| me.node.as_str());
@@ -260,15 +331,13 @@ async fn send_by(
         );
         return Err(Problem::unavailable("holder_unreachable", &detail).with("node", member.name.as_str().into()));
     };
-    let unreachable = |why: &str| {
-        let detail = format!("the node `{}` has this and cannot be reached from here: {why}", member.name);
-        Problem::unavailable("holder_unreachable", &detail).with("node", member.name.as_str().into())
-    };
+    let unreachable = |why: &str| unreachable(member, why);
     let address = format!("{}{}", url.trim_end_matches('/'), asked.target);
     let mut headers = asked.headers.clone();
     OF_A_CONNECTION.iter().chain([&header::HOST, &header::CONTENT_LENGTH]).for_each(|name| drop(headers.remove(name)));
     let hops: Vec<&str> = asked.hops.iter().map(String::as_str).chain([me]).collect();
     headers.insert(HOPS, HeaderValue::try_from(hops.join(",")).map_err(|_| unreachable("it has no name"))?);
+    headers.insert(meant::MEANT, HeaderValue::try_from(&member.node).map_err(|_| unreachable("it has no name"))?);
     headers.remove(vouch::HEADER);
     // This node's own token says nothing to another.
     if let Some(holder) = asked.holder.as_ref().filter(|holder| asked.is_inside || holder.is_own()) {
@@ -279,23 +348,29 @@ async fn send_by(
     }
     let client = peers.client().map_err(|why| unreachable(&why))?;
     let request = client.request(asked.method.clone(), address).headers(headers).body(sent).send();
-    let request = tokio::time::timeout(HEAD, request);
     // One that falls silent while it thinks is not waited for: everything that is asked of it may be asked again.
     let answered = tokio::select! {
         answered = request => answered,
         () = falls_silent(engine, member) => return Err(away(engine, member)),
+        () = heard.has_been(HEAD) => return Err(unreachable("it does not answer")),
     };
-    let answered = match answered {
-        Ok(Ok(answered)) => answered,
-        Ok(Err(error)) => {
-            let why = if error.is_connect() { "no connection" } else { "the connection broke" };
-            tracing::debug!(node = %member.name, error = &error as &dyn std::error::Error, "a request could not be sent on");
-            return Err(unreachable(why));
-        }
-        Err(_) => return Err(unreachable("it does not answer")),
-    };
+    let answered = answered.map_err(|error| {
+        let why = if error.is_connect() { "no connection" } else { "the connection broke" };
+        tracing::debug!(node = %member.name, error = &error as &dyn std::error::Error, "a request could not be sent on");
+        unreachable(why)
+    })?;
+    if !meant::is_from(answered.headers(), member) {
+        tracing::warn!(node = %member.name, url, "what answers there is not that node: its `[node] advertise` is wrong");
+        let why = format!("what answers at {url} is not that node; see to its `[node] advertise`");
+        return Err(unreachable(&why));
+    }
     engine.has_forwarded();
-    Ok(as_it_is(answered))
+    Ok(as_it_is(engine, member, answered))
+}
+
+fn unreachable(member: &Member, why: &str) -> Problem {
+    let detail = format!("the node `{}` has this and cannot be reached from here: {why}", member.name);
+    Problem::unavailable("holder_unreachable", &detail).with("node", member.name.as_str().into())
 }
 
 /// Resolves once a node does not hold its share any more, or has given no sign of life for a lease.
@@ -324,8 +399,14 @@ pub(super) async fn line(app: &App, asked: &Asked, member: &Member, sent: Bytes)
 
 /// A dispatch of what this node reads by itself, sent on to another node: the line that answers it. Nobody's token goes along: this node
 /// vouches for the name.
-pub(crate) async fn dispatch(peers: &Peers, engine: &Engine, name: &str, member: &Member, envelope: String) -> Value {
-    match send_by(peers, engine, &Asked::by_itself(name), member, envelope.into()).await {
+pub(crate) async fn dispatch(
+    peers: &Peers,
+    engine: &Arc<Engine>,
+    name: &str,
+    member: &Member,
+    envelope: String,
+) -> Value {
+    match send_by((peers, engine), &Asked::by_itself(name), member, envelope, Heard::now()).await {
         Ok(answer) => told(answer).await,
         Err(problem) => problem.body(),
     }
@@ -348,14 +429,43 @@ async fn told(answer: Response) -> Value {
 }
 
 /// The answer of another node.
-fn as_it_is(answered: reqwest::Response) -> Response {
+fn as_it_is(engine: &Arc<Engine>, member: &Member, answered: reqwest::Response) -> Response {
     let (status, mut headers) = (answered.status(), answered.headers().clone());
-    OF_A_CONNECTION.iter().for_each(|name| drop(headers.remove(name)));
-    let mut response = Response::new(Body::from_stream(answered.bytes_stream()));
+    OF_A_CONNECTION.iter().chain([&meant::FROM]).for_each(|name| drop(headers.remove(name)));
+    let is_stream = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
+    let body = match is_stream {
+        true => Body::from_stream(watched(Arc::clone(engine), member.clone(), answered)),
+        false => Body::from_stream(answered.bytes_stream()),
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response.extensions_mut().insert(Forwarded);
     response
+}
+
+/// A stream of events of another node, for as long as that one is there: else it ends with an event that says why, and whoever reads it comes
+/// back to whoever goes on with it.
+fn watched(
+    engine: Arc<Engine>,
+    member: Member,
+    answered: reqwest::Response,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    stream::unfold(Some(Box::pin(answered.bytes_stream())), move |pieces| {
+        let (engine, member) = (Arc::clone(&engine), member.clone());
+        async move {
+            let mut pieces = pieces?;
+            let problem = tokio::select! {
+                piece = pieces.next() => match piece? {
+                    Ok(piece) => return Some((Ok(piece), Some(pieces))),
+                    Err(_) => unreachable(&member, "the connection broke"),
+                },
+                () = falls_silent(&engine, &member) => away(&engine, &member),
+                () = sleep(SILENT) => unreachable(&member, "nothing was heard of it for a while"),
+            };
+            Some((Ok(events::last_words(&problem)), None))
+        }
+    })
 }
 
 /// Who has it is gone, and nobody goes on with it yet.
@@ -418,5 +528,36 @@ mod tests {
             let expected = expected.map(|(named, left)| (named.map(str::to_owned), left.to_owned()));
             assert_eq!(found, expected, "{uri}");
         }
+    }
+
+    #[test]
+    fn a_node_that_is_named_for_events_is_named_to_itself_as_well() {
+        for (uri, expected) in [
+            ("/v1/missions?limit=2", "/v1/missions?limit=2"),
+            ("/v1/events", "/v1/events?node=a+b"),
+            ("/v1/events?after=3&limit=2", "/v1/events?after=3&limit=2&node=a+b"),
+        ] {
+            let (parts, ()) = axum::http::Request::builder().uri(uri).body(()).expect("a request").into_parts();
+            assert_eq!(Asked::of(&parts).naming("a b").target, expected, "{uri}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_sends_much_is_waited_for_as_long_as_it_comes() {
+        let pieces = stream::unfold(0, |sent| async move {
+            sleep(HEAD / 2).await;
+            (sent < 6).then_some((Ok::<_, Infallible>(Bytes::from_static(b"x")), sent + 1))
+        });
+        let (begun, mut pieces) = (Instant::now(), Body::from_stream(pieces).into_data_stream());
+        let heard = Heard::now();
+        let told = heard.clone();
+        let taken = tokio::spawn(async move {
+            while pieces.next().await.is_some() {
+                told.0.send_replace(Instant::now());
+            }
+        });
+        heard.has_been(HEAD).await;
+        taken.await.expect("it ends");
+        assert_eq!(begun.elapsed(), 4 * HEAD, "three while it comes, and one after the last");
     }
 }

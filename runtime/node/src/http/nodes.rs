@@ -30,6 +30,8 @@ pub(super) struct NodesView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum MemberState {
+    /// It has only begun, and has not said yet what it is.
+    Starting,
     /// It takes missions.
     Serving,
     /// It takes what names it or whose VP it has, and starts none; what may go elsewhere does.
@@ -83,6 +85,8 @@ impl From<&Member> for MemberView {
         let state = match member.is_live() {
             _ if node.is_empty() => MemberState::Gone,
             false => MemberState::Away,
+            // The first that each says of itself is its version.
+            true if card.version.is_empty() => MemberState::Starting,
             true if card.is_draining => MemberState::Draining,
             true if card.is_paused => MemberState::Paused,
             true => MemberState::Serving,

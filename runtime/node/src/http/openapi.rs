@@ -299,8 +299,8 @@ fn content(content: Content, generator: &mut SchemaGenerator) -> Option<Value> {
         Content::Json(form) => json!({"application/json": {"schema": form(generator)}}),
         Content::Stream(form) => {
             let about = "Server-sent events, for who accepts nothing but them: each has the `id` of an event, its type as `event`, and the event \
-                         (`/schemas/event.json`) as `data`. Comments keep the line open. One of the type `error` has a problem as `data`, and \
-                         ends the stream.";
+                         (`/schemas/event.json`) as `data`. A comment each quarter of a minute keeps the line open. One of the type `error` has \
+                         a problem as `data`, and ends the stream: whoever comes back with the last `id` goes on behind it.";
             json!({
                 "application/json": {"schema": form(generator)},
                 "text/event-stream": {"schema": {"type": "string", "description": about}},

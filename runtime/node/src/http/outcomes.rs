@@ -71,6 +71,13 @@ const POSITION: &[HeaderNote] = &[maybe(
     "^[0-9]{1,19}$",
 )];
 
+const FEED_POSITION: &[HeaderNote] = &[maybe(
+    "Last-Event-ID",
+    "Only events behind this one, by its id, which is a word that any node of the store goes on behind, and nothing else to whoever reads. \
+     Counts before `after` and `cursor`.",
+    super::events::EVENT_ID,
+)];
+
 const RANGES: &[HeaderNote] = &[
     maybe("Range", "Which bytes, such as `bytes=0-99`. What is no such range is not heeded.", ""),
     maybe("If-Range", "The range only if it is still this artifact, by its `ETag`; else the whole is sent.", ""),
@@ -226,7 +233,7 @@ const OWN: &[Row] = &[
     ),
     (Method::GET, "/v1/missions/{id}/replay", TOLD, &["replay_refused"], &[]),
     (Method::GET, "/v1/missions/{id}/events", TOLD, &["position_ahead"], POSITION),
-    (Method::GET, "/v1/events", TOLD, &["position_ahead"], POSITION),
+    (Method::GET, "/v1/events", TOLD, &["position_ahead"], FEED_POSITION),
     (
         Method::GET,
         "/v1/missions/{id}/artifacts/{*name}",

@@ -226,8 +226,15 @@ pub(crate) fn routes() -> Vec<Route> {
         .asks::<query::PageQuery>(),
         route(POST, "/v1/missions/{id}/requests/{request}", Operate, "Decide about a request", acted, requests::decide)
             .takes(json::<requests::Form>()),
-        route(GET, "/v1/events", Read, "Events of the whole node", events, events::of_node)
-            .asks::<events::EventsQuery>(),
+        route(
+            GET,
+            "/v1/events",
+            Read,
+            "Events of the whole node, and of all nodes of its store",
+            events,
+            events::of_node,
+        )
+        .asks::<events::FeedQuery>(),
         Route {
             method: POST,
             takes: Some(Content::Bytes("application/json")),

@@ -9,12 +9,13 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
-use sortie_contract::{MissionId, MissionNo};
+use sortie_contract::{MissionId, MissionNo, Stamped};
 use tokio::sync::watch;
 
 use super::MemoryLog;
 use super::state::State;
 use crate::error::{ReadError, WriteError};
+use crate::feed::{FeedEntry, FeedPart};
 use crate::fleet::{self, AdoptError, Adopted, Fleet, OwnedKeys, Owner, Peer, ShareNo};
 use crate::head::Head;
 use crate::log::Keys;
@@ -261,6 +262,13 @@ impl MemoryLog {
         Ok(if is_known { Owner::Mine } else { inner.claim(names, share) })
     }
 
+    /// What whoever goes on with a share knows.
+    fn state_of(&self, share: ShareNo) -> Option<Arc<Mutex<State>>> {
+        let inner = self.seat().store.inner.lock();
+        let holder = inner.places.get(&share)?.heir.unwrap_or(share);
+        inner.places.get(&holder).map(|place| Arc::clone(&place.state))
+    }
+
     fn held_elsewhere(&self, name: &Name) -> Option<Peer> {
         let (seat, inner) = (self.seat(), self.seat().store.inner.lock());
         inner.owner(name).filter(|owner| *owner != seat.share).and_then(|owner| inner.peer(owner, seat.share))
@@ -309,6 +317,27 @@ impl Fleet for MemoryLog {
         let (seat, inner) = (self.seat(), self.seat().store.inner.lock());
         let adopted = inner.places.values().filter(|place| place.heir == Some(seat.share));
         Ok(adopted.map(|place| place.name.clone()).collect())
+    }
+
+    fn feed_parts(&self) -> Result<Vec<FeedPart>, ReadError> {
+        let inner = self.seat().store.inner.lock();
+        let shares =
+            inner.places.iter().map(|(share, place)| (*share, place.heir.unwrap_or(*share), *place.position.borrow()));
+        Ok(fleet::parts(&shares.collect::<Vec<_>>()))
+    }
+
+    fn feed_between(&self, after: u64, end: u64, limit: usize) -> Result<Vec<FeedEntry>, ReadError> {
+        let share = ShareNo::of(end);
+        let Some(state) = self.state_of(share) else { return Ok(Vec::new()) };
+        let state = state.lock();
+        let part = state.feed.iter().filter(|entry| ShareNo::of(entry.position) == share);
+        let between = part.filter(|entry| entry.position > after && entry.position <= end);
+        Ok(between.take(limit).copied().collect())
+    }
+
+    fn records(&self, mission: MissionNo, first: u32, _bytes: usize) -> Result<Vec<Stamped>, ReadError> {
+        let state = self.state_of(ShareNo::of(mission.0));
+        Ok(state.map_or_else(Vec::new, |state| state.lock().read(mission, first)))
     }
 
     fn say(&self, card: String) {

@@ -77,6 +77,25 @@ impl State {
         self.heads().find(|(_, head)| is(head)).map(|(no, head)| Twin { no, head: head.clone() })
     }
 
+    /// Records of a mission from that number on, of one frame: one is never too few.
+    pub(super) fn read(&self, mission: MissionNo, first: u32) -> Vec<Stamped> {
+        let Some(mission) = self.missions.get(&mission.0) else { return Vec::new() };
+        if let Some(quarantine) = &mission.quarantine {
+            let records = mission.records.iter().flatten();
+            let read = records.take(quarantine.readable as usize).skip(first as usize).cloned();
+            return read.chain(quarantine.behind(first)).collect();
+        }
+        let mut begin = 0;
+        for frame in &mission.records {
+            let end = begin + frame.len();
+            if end > first as usize {
+                return frame[(first as usize).saturating_sub(begin)..].to_vec();
+            }
+            begin = end;
+        }
+        Vec::new()
+    }
+
     /// Sessions by VP and name: how many missions, and the newest.
     pub(super) fn sessions(&self) -> BTreeMap<(&VpId, &SessionId), (u64, MissionNo)> {
         let mut sessions = BTreeMap::new();

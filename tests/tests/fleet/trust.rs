@@ -1,0 +1,148 @@
+//! What a node believes of the others, and of its database: one that hangs, one that is frozen, an address that is another's, a name that
+//! is taken.
+
+use std::time::Instant;
+
+use rustix::process::Signal;
+use serde_json::json;
+use sortie_tests::envelope::{with, writing};
+use sortie_tests::{Node, Options, http, until};
+
+use crate::kit::{Fleet, LEASE, TOKEN, sleeping};
+
+/// A node on the same store, that says it is there.
+async fn one_more(fleet: &Fleet, name: &str, advertise: &str) -> Node {
+    let config =
+        format!("[node]\nstore = {:?}\nadvertise = {advertise:?}\nlease = \"2s\"\n", fleet.server.url("fleet"));
+    Options::new().config(&config).name(name).token(TOKEN).start().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_hangs_is_away_within_the_lease_for_those_who_read_as_well() {
+    let Some(fleet) = Fleet::start(&["a", "b"]).await else { return };
+    let a = &fleet.nodes[0];
+    a.accept(&with(writing("m-1"), "/target_instance_id", json!("a"))).await;
+    a.until_final("m-1").await;
+    let stream = a.request("GET", "/v1/events?after=0");
+    let streamed = tokio::spawn(http::stream(stream, |event| event.data["code"] == "store_away"));
+    fleet.server.freeze(true);
+    let hung = Instant::now();
+    // It was asked before anybody knew.
+    let read = a.get("/v1/missions/m-1/events").await;
+    let told = hung.elapsed();
+    let ready = until("it is told", async || {
+        let answer = a.get("/readyz").await;
+        (answer.status == 503).then_some(answer)
+    })
+    .await;
+    eprintln!("a read was answered after {told:?}, and readiness after {:?}", hung.elapsed());
+    for answer in [read, ready, a.get("/v1/missions/m-1").await, a.get("/v1/events").await] {
+        answer.expect_problem(503, "store_away");
+        assert!(!answer.header("retry-after").is_empty(), "{answer:#?}");
+    }
+    assert!(told < 2 * LEASE, "it took {told:?}");
+    let ended = tokio::time::timeout(10 * LEASE, streamed).await.expect("it ends").expect("no panic");
+    assert_eq!(ended.last().expect("why").data["code"], "store_away", "{ended:#?}");
+    fleet.server.freeze(false);
+    until("it is back", async || (a.get("/readyz").await.status == 200).then_some(())).await;
+    until("it is read", async || (a.get("/v1/missions/m-1").await.status == 200).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_a_node_that_is_frozen_ends_and_goes_on_at_whoever_has_the_mission_then() {
+    let Some(fleet) = Fleet::start(&["a", "b"]).await else { return };
+    let a = &fleet.nodes[0];
+    a.accept(&with(sleeping("m-1", "6s"), "/target_instance_id", json!("b"))).await;
+    let path = "/v1/missions/m-1/events";
+    let first = http::stream(a.request("GET", path), |event| event.data["status"] == "running").await;
+    let last = first.last().expect("one").id.clone();
+    let held = tokio::spawn(http::stream(a.request("GET", path).header("last-event-id", &last), |_| false));
+    // It is through to the other.
+    tokio::time::sleep(LEASE / 2).await;
+    fleet.nodes[1].signal(Signal::STOP);
+    let frozen = Instant::now();
+    let ended = tokio::time::timeout(20 * LEASE, held).await.expect("it ends").expect("no panic");
+    let why = &ended.last().expect("why").data;
+    eprintln!("it ended after {:?}", frozen.elapsed());
+    assert!(["holder_away", "holder_unreachable"].contains(&why["code"].as_str().expect("a problem")), "{ended:#?}");
+    until("another goes on with it", async || (a.get("/v1/missions/m-1").await.status == 200).then_some(())).await;
+    let rest = http::stream(a.request("GET", path).header("last-event-id", &last), |_| false).await;
+    assert_eq!(rest.last().expect("an end").data["status"], "completed", "{rest:#?}");
+    fleet.nodes[1].signal(Signal::CONT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_reaches_another_node_or_something_else_is_told_as_that() {
+    let Some(fleet) = Fleet::start(&["a", "b"]).await else { return };
+    let [a, b] = fleet.nodes.as_slice() else { panic!("two") };
+    // A service that answers whatever it is asked.
+    let something = format!("http://{}", fleet.service.host());
+    for (name, advertise) in [("of-a", a.url()), ("of-nobody", something.as_str())] {
+        let node = one_more(&fleet, name, advertise).await;
+        let id = format!("m-{name}");
+        node.accept(&with(writing(&id), "/target_instance_id", json!(name))).await;
+        node.until_final(&id).await;
+        until("they know it", async || {
+            let listed = b.get("/v1/nodes").await.json;
+            listed["items"]
+                .as_array()?
+                .iter()
+                .any(|node| node["instance_id"] == name && node["url"].is_string())
+                .then_some(())
+        })
+        .await;
+        for path in [format!("/v1/missions/{id}"), format!("/v1/missions?node={name}"), format!("/metrics?node={name}")]
+        {
+            let answer = b.get(&path).await;
+            answer.expect_problem(503, "holder_unreachable");
+            assert_eq!(answer.json["node"], name, "{answer:#?}");
+            assert!(answer.json["detail"].as_str().expect("why").contains("is not that node"), "{answer:#?}");
+        }
+    }
+    // And what is right is asked by name.
+    let metrics = a.get("/metrics?node=b").await.expect_status(200).text;
+    assert!(metrics.contains("sortie_"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_to_a_node_that_is_named_may_be_larger_than_what_this_one_reads_itself() {
+    let Some(fleet) = Fleet::start(&["a", "b"]).await else { return };
+    let [a, b] = fleet.nodes.as_slice() else { panic!("two") };
+    // Lines that are mostly air, and together more than an envelope may be.
+    let envelope = with(writing("m-1"), "/target_instance_id", json!("b")).to_string();
+    let line = envelope.replacen('{', &format!("{{{}", " ".repeat(300 << 10)), 1);
+    let lines = format!("{line}\n").repeat(6);
+    let batch = http::send(a.request("POST", "/v1/missions/batch?node=b").body(lines)).await.expect("an answer");
+    let told: Vec<bool> = batch.text.lines().map(|line| line.contains("\"replayed\":true")).collect();
+    assert_eq!((batch.status, told), (200, vec![false, true, true, true, true, true]), "{batch:#?}");
+    b.until_final("m-1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_one_nodes_while_it_lives_and_its_own_again_at_once() {
+    let Some(mut fleet) = Fleet::start(&["a", "b"]).await else { return };
+    // The same node starts again, whatever is left of its lease.
+    fleet.nodes[1].kill();
+    fleet.nodes[1].restart().await;
+    fleet.nodes[1].kill();
+    let a = &fleet.nodes[0];
+    until("it is gone", async || {
+        let listed = a.get("/v1/nodes").await.json;
+        (listed["items"].as_array()?.iter().all(|node| node["instance_id"] == "a")).then_some(())
+    })
+    .await;
+    let mut other = one_more(&fleet, "b", "http://127.0.0.1:0").await;
+    let said = fleet.nodes[1].refused().await;
+    for word in ["`b`", "another data directory", "instance_id", "lease"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    other.kill();
+    other.restart().await;
+    // One that stopped in good order is waited for as long.
+    assert!(other.stop().await.success());
+    let stopped = Instant::now();
+    while stopped.elapsed() < 2 * LEASE {
+        tokio::time::sleep(LEASE / 4).await;
+    }
+    fleet.nodes[1].restart().await;
+}
