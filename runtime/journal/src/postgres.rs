@@ -24,6 +24,7 @@ mod read;
 mod schema;
 mod scribe;
 mod script;
+mod tls;
 mod trouble;
 
 use std::collections::BTreeSet;
