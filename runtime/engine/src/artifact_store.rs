@@ -1,15 +1,19 @@
 //! Artifacts on disk: `artifacts/{mission number}/{sha256}`, written once, never changed.
 //!
 //! Bytes are on disk before the journal names them, so that an index entry always has its bytes. What a crash leaves
-//! without an index entry is harmless and goes with its mission.
+//! without an index entry is harmless and goes with its mission. What is read is what was stored, or an error: whatever else came to lie
+//! there is neither waited for nor followed.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
+use rustix::fs::OFlags;
+use sha2::{Digest as _, Sha256};
 use sortie_contract::digest::Digest;
 use sortie_contract::{MissionNo, limit};
 
@@ -39,7 +43,7 @@ pub trait Artifacts: Send + Sync + 'static {
     /// Reads an artifact's bytes.
     ///
     /// # Errors
-    /// They are not there, or cannot be read.
+    /// They are not there, or cannot be read, or are not those that were stored ([`io::ErrorKind::InvalidData`]).
     fn get(&self, mission: MissionNo, sha256: &Digest) -> io::Result<Vec<u8>>;
 
     /// Sets aside, under a name, what a mission stored, for one that has no number yet: as durably as [`Artifacts::put`], and whatever becomes of
@@ -119,6 +123,9 @@ enum Full {
 /// Most files of one mission, those of replaced artifacts included: each of its artifacts a few times over.
 const FILES_MAX: usize = 4 * limit::ARTIFACTS_MAX;
 
+/// How much of an artifact is read at once, to hold it against its digest.
+const PIECE_BYTES: usize = 256 << 10;
+
 /// How folders begin that are no mission's yet.
 const ASIDE: &str = ".fork-";
 
@@ -159,6 +166,44 @@ impl FolderArtifacts {
     #[must_use]
     pub fn path(&self, mission: MissionNo, sha256: &Digest) -> PathBuf {
         self.folder(mission).join(sha256.to_string())
+    }
+
+    /// The bytes of an artifact as a file at its beginning.
+    ///
+    /// # Errors
+    /// As [`Artifacts::get`].
+    pub fn fetch(&self, mission: MissionNo, sha256: &Digest) -> io::Result<File> {
+        let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+        let path = self.path(mission, sha256);
+        let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+        // A device may do something as soon as it is opened.
+        if !std::fs::symlink_metadata(&path)?.is_file() {
+            return Err(wrong("what lies in its place is no file".to_owned()));
+        }
+        let mut file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+        let there = file.metadata()?;
+        if !there.is_file() || there.len() > limit::ARTIFACT_BYTES_MAX as u64 {
+            return Err(wrong("what lies in its place is no file that anybody could have stored".to_owned()));
+        }
+        let (mut hasher, mut piece) = (Sha256::new(), vec![0; PIECE_BYTES]);
+        loop {
+            match file.read(&mut piece) {
+                Ok(0) => break,
+                Ok(read) => hasher.update(&piece[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let found: [u8; 32] = hasher.finalize().into();
+        let found = Digest::from(found);
+        if found != *sha256 {
+            let bytes = there.len();
+            return Err(wrong(format!(
+                "it has other bytes than were stored: {bytes} of them, with the SHA-256 {found}"
+            )));
+        }
+        file.rewind()?;
+        Ok(file)
     }
 
     fn folder(&self, mission: MissionNo) -> PathBuf {
@@ -327,7 +372,9 @@ impl Artifacts for FolderArtifacts {
     }
 
     fn get(&self, mission: MissionNo, sha256: &Digest) -> io::Result<Vec<u8>> {
-        std::fs::read(self.path(mission, sha256))
+        let mut bytes = Vec::new();
+        self.fetch(mission, sha256)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn room(&self) -> Room {
@@ -429,6 +476,39 @@ mod tests {
         assert_eq!(store.get(MissionNo(7), &sha256).expect("read"), b"report");
         assert!(store.get(MissionNo(8), &sha256).is_err(), "missions do not see each other's artifacts");
     }
+
+    #[test]
+    fn what_lies_in_the_place_of_an_artifact_is_told_and_neither_waited_for_nor_followed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = store(dir.path(), u64::MAX, u64::MAX);
+        let sha256 = store.put(MissionNo(7), b"report").expect("stored");
+        let (path, aside) = (store.path(MissionNo(7), &sha256), dir.path().join("aside"));
+        std::fs::rename(&path, &aside).expect("moved");
+        type Puts = fn(&Path, &Path);
+        let cases: [(&str, Puts); 7] = [
+            ("other bytes", |path, _| std::fs::write(path, "rep0rt").expect("written")),
+            ("fewer", |path, _| std::fs::write(path, "rep").expect("written")),
+            ("more", |path, _| std::fs::write(path, "reports").expect("written")),
+            ("far more", |path, _| File::create(path).and_then(|file| file.set_len(1 << 40)).expect("made")),
+            ("a folder", |path, _| std::fs::create_dir(path).expect("made")),
+            ("a link", |path, aside| std::os::unix::fs::symlink(aside, path).expect("made")),
+            ("a pipe", |path, _| {
+                let mode = rustix::fs::Mode::from_raw_mode(0o600);
+                rustix::fs::mkfifoat(rustix::fs::CWD, path, mode).expect("made");
+            }),
+        ];
+        for (case, put) in cases {
+            put(&path, &aside);
+            let error = store.get(MissionNo(7), &sha256).expect_err(case);
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{case}: {error}");
+            if case == "a folder" { std::fs::remove_dir(&path) } else { std::fs::remove_file(&path) }.expect("removed");
+        }
+        let gone = store.get(MissionNo(7), &sha256).expect_err("nothing is there");
+        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+        std::fs::rename(&aside, &path).expect("moved back");
+        assert_eq!(store.get(MissionNo(7), &sha256).expect("read"), b"report");
+    }
+
     #[test]
     fn what_is_set_aside_is_a_missions_once_it_is_handed_over_and_nobodys_where_it_is_not() {
         let dir = tempfile::tempdir().expect("a folder");

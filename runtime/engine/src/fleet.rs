@@ -20,6 +20,8 @@ mod feed;
 mod place;
 mod workspace;
 
+pub(crate) use workspace::Unreachable;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};

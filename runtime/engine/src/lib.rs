@@ -257,6 +257,9 @@ pub enum ReadError {
     /// The bytes of an artifact are gone.
     #[error("an artifact cannot be read")]
     Artifact(#[source] std::io::Error),
+    /// The workspace of its session cannot be begun anew.
+    #[error("the workspace of its session cannot be begun anew")]
+    Workspace(#[source] CarryError),
     /// It does not begin with an acceptance of a valid envelope.
     #[error("it does not begin with a valid envelope")]
     NoEnvelope,

@@ -204,13 +204,8 @@ impl Engine {
             (Status::Queued | Status::Running, _) => {}
             _ => return None,
         }
-        if let Some(why) = self.workspace_elsewhere(no) {
-            return Some(WaitView {
-                what: WaitKind::WorkspaceElsewhere,
-                until: None,
-                mission_id: None,
-                why: Some(why),
-            });
+        if let Some((what, why)) = self.awaited_workspace(no) {
+            return Some(WaitView { what, until: None, mission_id: None, why: Some(why) });
         }
         match self.desk.waits_for(no, wall) {
             // Its own window is open: what it waits for is that its schedule is not paused any more.

@@ -10,6 +10,7 @@ use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_contract::{SessionId, VpId};
 
 use super::Engine;
+use super::fleet::Unreachable;
 use super::live::Live;
 use super::order::Order;
 use super::workspaces::{CarryError, Fetched};
@@ -23,7 +24,8 @@ pub(super) enum Unfetched {
 }
 
 impl Engine {
-    /// Has the workspace of a run's session here, however long the store is away.
+    /// Has the workspace of a run's session here, however long the store is away. What cannot be read is waited for, too, as before a run: it was well
+    /// when the run was given its turn, or the store was away then.
     pub(super) async fn fetch_workspace(
         &self,
         live: &Live,
@@ -40,12 +42,20 @@ impl Engine {
             let fetched = self.ambient.unblock(move || workspaces.fetch_back(&vp, &session)).await;
             let error = match fetched {
                 // Where there is none though there was one, the mission was held back until somebody let it go on.
-                Ok(Ok(Fetched::Here | Fetched::Nothing)) => return Ok(()),
+                Ok(Ok(Fetched::Here | Fetched::Nothing)) => {
+                    self.waits_no_more(live.no);
+                    return Ok(());
+                }
                 Ok(Err(CarryError::Broken(why))) => return Err(Unfetched::Why(why)),
+                Ok(Err(CarryError::Damaged(why))) => {
+                    self.waits_for_workspace(live, Unreachable::Damaged(why.clone()));
+                    CarryError::Damaged(why)
+                }
                 Ok(Err(error)) => error,
                 Err(gone) => return Err(Unfetched::Why(gone.to_string())),
             };
             if !self.wait_for_store(live, Some(run), &mut round, &error).await {
+                self.waits_no_more(live.no);
                 return Err(Unfetched::Over);
             }
         }
@@ -73,7 +83,7 @@ impl Engine {
                     tracing::error!(no = %live.no, "another node has the session of a mission that runs here: its run ends");
                     return None;
                 }
-                Ok(Err(CarryError::Broken(why))) => {
+                Ok(Err(CarryError::Broken(why) | CarryError::Damaged(why))) => {
                     let why = format!("what it left in the workspace cannot be kept: {why}");
                     return Some(Err(CallError::Failed(why)));
                 }

@@ -556,7 +556,7 @@ mod tests {
     #[test]
     fn every_case_is_among_those_that_can_be_asked_for() {
         assert_eq!(Reason::ALL.len(), Reason::NodeFailed as usize + 1);
-        assert_eq!(WaitKind::ALL.len(), WaitKind::WorkspaceElsewhere as usize + 1);
+        assert_eq!(WaitKind::ALL.len(), WaitKind::WorkspaceDamaged as usize + 1);
         assert_eq!(DeliveryState::ALL.len(), DeliveryState::Incomplete as usize + 1);
         // And every key does something.
         for (key, _) in KEYS {

@@ -88,12 +88,20 @@ pub enum ArtifactError {
     /// The mission has stored as much as one may.
     #[error("{0}")]
     Full(String),
-    /// It is not in the shared store.
-    #[error("the shared store does not have it")]
-    Missing,
-    /// What is there has another digest.
-    #[error("what the shared store has is not what was stored")]
-    Damaged,
+    /// It is not where it was stored.
+    #[error("there is no {at}")]
+    Missing {
+        /// Where it should be, below the store's own place.
+        at: String,
+    },
+    /// What is there is not what was stored.
+    #[error("{at} is not what was stored: {why}")]
+    Damaged {
+        /// Where it is, below the store's own place.
+        at: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// There is no shared store any more.
     #[error("it is in a shared store, and this node has none: the operator names it in `[artifact] shared`")]
     NoStore,
@@ -239,9 +247,12 @@ impl Engine {
             match self.is_nobodys(&place, &mission) {
                 Ok(true) => match shared.remove(&place) {
                     Ok(()) => shared.forget(&place),
-                    Err(error) => {
+                    Err(error) if error.may_pass() => {
                         tracing::debug!(place, %error, "what a mission left in the shared store stays for now");
                         return;
+                    }
+                    Err(error) => {
+                        tracing::warn!(place, %error, "what a mission left in the shared store stays until somebody sees to it");
                     }
                 },
                 // It is not removed yet, or came again: it is left once more when it goes.

@@ -41,6 +41,14 @@ pub trait Workspaces: Send + Sync + 'static {
         Ok(Fetched::Here)
     }
 
+    /// The same, before a run gets its turn. The run that follows in this process need not look again. Blocks.
+    ///
+    /// # Errors
+    /// As [`Workspaces::fetch_back`].
+    fn fetch_ahead(&self, vp: &VpId, session: &SessionId) -> Result<Fetched, CarryError> {
+        self.fetch_back(vp, session)
+    }
+
     /// Keeps what lies in it. When this returns, another node finds it. Blocks.
     ///
     /// # Errors
@@ -49,7 +57,15 @@ pub trait Workspaces: Send + Sync + 'static {
         Ok(())
     }
 
-    /// The same, for the last time for now: nobody works in it any more. Blocks.
+    /// Gives up what was kept of a workspace and cannot be read: from here on it is an empty one, wherever its session goes on. Blocks.
+    ///
+    /// # Errors
+    /// [`CarryError`]: nothing was given up.
+    fn begin_anew(&self, _vp: &VpId, _session: &SessionId) -> Result<(), CarryError> {
+        Ok(())
+    }
+
+    /// The same as [`Workspaces::keep`], for the last time for now: nobody works in it any more. Blocks.
     ///
     /// # Errors
     /// [`CarryError`]
@@ -73,10 +89,13 @@ pub enum CarryError {
     /// The store where it is kept cannot be used now, or there is no room here.
     #[error("{0}")]
     Away(String),
+    /// What was kept is gone, or is not what was written, and the folder is not here: somebody has to put it back, or to say that it is to begin anew.
+    #[error("{0}")]
+    Damaged(String),
     /// Another node has the session.
     #[error("another node has taken the workspace over")]
     TakenOver,
-    /// It cannot be kept, or what was kept cannot be read.
+    /// It cannot be kept, or not be made here.
     #[error("{0}")]
     Broken(String),
 }

@@ -107,13 +107,16 @@ pub enum WriteError {
     #[error("the journal's queue is full; try again later")]
     Overloaded,
     /// A write failed, now or earlier. Nothing is taken any more: the process must stop, and recovers when it starts again.
-    #[error(
-        "the journal failed and takes nothing more: {why}; restart sortie, and it goes on from what is on the disk"
-    )]
+    #[error("the journal failed and takes nothing more: {why}; restart sortie, and it goes on from what was recorded")]
     Poisoned {
         /// What failed.
         why: Arc<str>,
     },
+    /// Another node has adopted what this log had. Nothing is taken any more: the process must stop, and has a share of its own when it starts again.
+    #[error(
+        "another node has taken over what this one had, which was silent for longer than its lease; restart sortie, and it goes on as one more"
+    )]
+    TakenOver,
     /// The journal was closed.
     #[error("the journal is closed")]
     Closed,

@@ -303,7 +303,7 @@ pub(crate) fn margin(lease: Duration) -> Duration {
 
 /// What ends a log whose share another has.
 pub(crate) fn taken() -> WriteError {
-    WriteError::poisoned("another node has adopted what this one held: this one was silent for longer than its lease")
+    WriteError::TakenOver
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod records;
 mod schema;
 mod scribe;
 mod script;
+mod tls;
 mod trouble;
 
 use std::collections::BTreeSet;

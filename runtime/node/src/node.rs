@@ -12,6 +12,7 @@ use sortie_engine::act::PauseFile;
 use sortie_engine::recover::Others;
 use sortie_engine::shown::RestoredView;
 use sortie_engine::{Disk, Engine, FolderArtifacts, Moment, Parts, Settings, SharedStore};
+use sortie_journal::WriteError;
 use sortie_mcp::McpServer;
 use sortie_mission::NodeRules;
 use sortie_models::{Configured, Models, Recorder};
@@ -490,7 +491,10 @@ impl Node {
         };
         let served = tokio::select! {
             served = http::serve(listener, app, &self.tokens, shutdown) => served.map_err(ServeError::Listener),
-            error = failed => Err(ServeError::Journal(error)),
+            error = failed => Err(match error {
+                WriteError::TakenOver => ServeError::TakenOver,
+                other => ServeError::Journal(other),
+            }),
             task = self.engine.death() => Err(ServeError::Task(task)),
         };
         self.stop().await;
@@ -536,8 +540,16 @@ pub enum ServeError {
     #[error("the listener failed")]
     Listener(#[source] std::io::Error),
     /// The journal takes nothing more: the node must not pretend otherwise.
-    #[error("the journal failed; start the node again when its disk is well")]
-    Journal(#[source] sortie_journal::WriteError),
+    #[error(
+        "the journal failed; start the node again when its disk, or the database that `[node] store` names, is well"
+    )]
+    Journal(#[source] WriteError),
+    /// Another node of the store goes on with what this one had.
+    #[error(
+        "another node of the store has taken over what this one had, because it was silent for longer than its lease; start it again: it goes on as \
+         one more, and what it had goes on where it is"
+    )]
+    TakenOver,
     /// Windows would not close, or events not leave.
     #[error("the background task `{0}` died; the log says why, and the next start recovers")]
     Task(&'static str),

@@ -3,6 +3,9 @@
 //! A note in the data directory says which number in the store the folder here is the continuation of. Where that is the newest, the folder
 //! here holds, with whatever came behind it; where it is not, another node was there since, and the snapshot holds: it is claimed first and
 //! made beside, and takes the folder's place in one step. A process that is killed in between begins again.
+//!
+//! Where what the store has is gone or damaged, the folder here still holds if nobody else has written since: all of it is written again. Where
+//! it is not here, nothing is made of what is left, and whoever needs it waits.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -47,6 +50,8 @@ struct Known {
     line: Option<Line>,
     /// The chunks of files that have not changed since.
     states: HashMap<String, (FileState, Vec<Digest>)>,
+    /// What was found when it was looked before a run, for that run.
+    looked: Option<Fetched>,
 }
 
 /// Something in a workspace, as the store has it.
@@ -112,8 +117,23 @@ impl Portable {
         self.note(place) == Some(line.tip()) && (place.exists() || line.files().is_none())
     }
 
+    /// What the store has of a folder. Where it has less than was kept from the folder here, or what cannot be read, that folder counts.
+    fn line(&self, place: &Path) -> Result<Line, SnapshotError> {
+        let mut line = self.shared.wait(self.snapshots.line(&name(place)))?;
+        let Some(note) = self.note(place).filter(|_| place.exists()) else { return Ok(line) };
+        if note > line.tip() || (note == line.tip() && line.damage().is_some()) {
+            let why = line.damage().unwrap_or("the newest of it is gone");
+            tracing::error!(place = %place.display(), why, "the shared store has lost a workspace: it is written again from the folder here");
+            line.begin_behind(note);
+        }
+        Ok(line)
+    }
+
     /// Has the folder here be what the store has, of which nobody else writes the next from here on.
     fn take_over(&self, place: &Path, line: &mut Line) -> Result<(), SnapshotError> {
+        if let Some(why) = line.damage() {
+            return Err(SnapshotError::Damaged(why.to_owned()));
+        }
         self.shared.wait(self.snapshots.claim(line))?;
         if let Some(files) = line.files() {
             let files: Vec<Kept> =
@@ -186,11 +206,11 @@ impl Portable {
 
     /// Writes what lies in the folder as the next snapshot, unless it is what the last one has.
     fn write(&self, place: &Path, known: &mut Known) -> Result<(), SnapshotError> {
-        let Known { line, states } = known;
+        let Known { line, states, .. } = known;
         let line = match line {
             Some(line) => line,
             None => {
-                let found = self.shared.wait(self.snapshots.line(&name(place)))?;
+                let found = self.line(place)?;
                 if found.tip() > 0 && self.note(place) != Some(found.tip()) {
                     return Err(SnapshotError::TakenOver);
                 }
@@ -201,13 +221,13 @@ impl Portable {
         let workspace = Workspace::open(place)?;
         let contents = workspace.contents(self.bounds).map_err(|error| match error {
             Uncarried::Io(error) => SnapshotError::Here(error),
-            large @ Uncarried::TooLarge(_) => SnapshotError::Damaged(large.to_string()),
+            large @ Uncarried::TooLarge(_) => SnapshotError::Here(io::Error::other(large)),
         })?;
         if contents.left_out > 0 {
             tracing::debug!(place = %place.display(), left_out = contents.left_out, "what is no file, folder or link is not carried");
         }
         let last: Option<Vec<Kept>> = line.files().and_then(|files| Vec::deserialize(files).ok());
-        if last.is_none() && contents.all.is_empty() {
+        if last.is_none() && contents.all.is_empty() && !line.begins_anew() {
             return Ok(());
         }
         let tip = line.tip();
@@ -290,8 +310,46 @@ fn of(error: SnapshotError) -> CarryError {
     match error {
         SnapshotError::Store(fault @ Fault::Away(_)) => CarryError::Away(fault.to_string()),
         SnapshotError::TakenOver => CarryError::TakenOver,
+        damaged @ SnapshotError::Damaged(_) => CarryError::Damaged(damaged.to_string()),
         SnapshotError::Here(error) if error.kind() == io::ErrorKind::StorageFull => CarryError::Away(error.to_string()),
         other => CarryError::Broken(other.to_string()),
+    }
+}
+
+impl Portable {
+    /// Has the workspace be here what it was when it was kept last.
+    fn fetch(&self, place: &Path, known: &mut Known) -> Result<Fetched, CarryError> {
+        for _ in 0..CLAIMS {
+            let mut line = self.line(place).map_err(of)?;
+            if line.tip() == 0 || line.begins_anew() {
+                // It was here before workspaces were carried, or nowhere; or the store has lost what was kept of the folder here.
+                if !place.exists() {
+                    return Ok(Fetched::Nothing);
+                }
+                *known = Known { line: Some(line), ..Known::default() };
+                self.write(place, known).map_err(of)?;
+                return Ok(Fetched::Here);
+            }
+            if line.is_own() && line.damage().is_none() && place.exists() {
+                // Written from this folder, also where the answer was lost, or the note of it could not be written.
+                if self.note(place) != Some(line.tip()) {
+                    self.write_note(place, line.tip()).map_err(|error| of(error.into()))?;
+                }
+            } else if line.damage().is_some() || !self.is_here(place, &line) {
+                known.states.clear();
+                match self.take_over(place, &mut line) {
+                    Ok(()) => {
+                        tracing::info!(place = %place.display(), number = line.tip(), "a workspace came from another node");
+                    }
+                    Err(SnapshotError::TakenOver) => continue,
+                    Err(error) => return Err(of(error)),
+                }
+            }
+            let is_somewhere = line.files().is_some();
+            known.line = Some(line);
+            return Ok(if is_somewhere || place.exists() { Fetched::Here } else { Fetched::Nothing });
+        }
+        Err(CarryError::Away("other nodes claim it in this moment".to_owned()))
     }
 }
 
@@ -312,37 +370,34 @@ impl Workspaces for Portable {
         let place = self.place(vp, session);
         let known = self.known(&place);
         let mut known = known.lock();
-        for _ in 0..CLAIMS {
-            let mut line = self.shared.wait(self.snapshots.line(&name(&place))).map_err(of)?;
-            if line.tip() == 0 {
-                // It was here before workspaces were carried, or nowhere.
-                if !place.exists() {
-                    return Ok(Fetched::Nothing);
-                }
-                known.line = Some(line);
-                self.write(&place, &mut known).map_err(of)?;
-                return Ok(Fetched::Here);
-            }
-            if line.is_own() && place.exists() {
-                // Written from this folder, also where the answer was lost, or the note of it could not be written.
-                if self.note(&place) != Some(line.tip()) {
-                    self.write_note(&place, line.tip()).map_err(|error| of(error.into()))?;
-                }
-            } else if !self.is_here(&place, &line) {
-                known.states.clear();
-                match self.take_over(&place, &mut line) {
-                    Ok(()) => {
-                        tracing::info!(place = %place.display(), number = line.tip(), "a workspace came from another node");
-                    }
-                    Err(SnapshotError::TakenOver) => continue,
-                    Err(error) => return Err(of(error)),
-                }
-            }
-            let is_somewhere = line.files().is_some();
-            known.line = Some(line);
-            return Ok(if is_somewhere || place.exists() { Fetched::Here } else { Fetched::Nothing });
+        // Once. Had another node the session by now, this process would have nothing more to say, and what it writes would not be taken.
+        if let Some(looked) = known.looked.take()
+            && (looked == Fetched::Nothing || place.exists())
+        {
+            return Ok(looked);
         }
-        Err(CarryError::Away("other nodes claim it in this moment".to_owned()))
+        self.fetch(&place, &mut known)
+    }
+
+    fn fetch_ahead(&self, vp: &VpId, session: &SessionId) -> Result<Fetched, CarryError> {
+        let place = self.place(vp, session);
+        let known = self.known(&place);
+        let mut known = known.lock();
+        let fetched = self.fetch(&place, &mut known)?;
+        known.looked = Some(fetched);
+        Ok(fetched)
+    }
+
+    fn begin_anew(&self, vp: &VpId, session: &SessionId) -> Result<(), CarryError> {
+        let place = self.place(vp, session);
+        let known = self.known(&place);
+        let mut known = known.lock();
+        let mut line = self.line(&place).map_err(of)?;
+        self.shared.wait(self.snapshots.give_up(&mut line)).map_err(of)?;
+        tracing::warn!(place = %place.display(), number = line.tip(), "a workspace that could not be read begins anew, as an empty one");
+        self.make(&place, &line, &[]).and_then(|()| Ok(self.write_note(&place, line.tip())?)).map_err(of)?;
+        *known = Known { line: Some(line), ..Known::default() };
+        Ok(())
     }
 
     fn keep(&self, vp: &VpId, session: &SessionId) -> Result<(), CarryError> {

@@ -198,12 +198,149 @@ async fn what_does_not_fit_or_is_damaged_leaves_what_is_there() {
         fs::remove_dir_all(one.place().join("many")).expect("removed");
         one.write("file", "2");
         one.keep().expect("kept");
-        let packs = store.join("workspaces").join(name(&one.place())).join("packs");
-        for pack in fs::read_dir(packs).expect("listed").flatten() {
-            fs::write(pack.path(), "0").expect("written");
-        }
-        assert!(matches!(two.fetch(), Err(CarryError::Broken(_))));
+        let packs = files(&store.join("workspaces").join(name(&one.place())).join("packs"));
+        packs.iter().for_each(|pack| fs::write(pack, "0").expect("written"));
+        assert!(matches!(two.fetch(), Err(CarryError::Damaged(_))));
         assert_eq!(two.read("file"), "1");
+    })
+    .await;
+}
+
+/// What lies in a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(folder).expect("listed").flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    files
+}
+
+/// What may have happened to what a node kept in a store, which it did not notice.
+fn misfortunes() -> [(&'static str, fn(&Path)); 9] {
+    fn all(packs: &str, store: &Path, does: impl Fn(&Path)) {
+        let place = files(&store.join("workspaces")).remove(0);
+        files(&place.join(packs)).iter().for_each(|file| does(file));
+    }
+    fn cut(file: &Path) {
+        let bytes = fs::read(file).expect("read");
+        fs::write(file, &bytes[..bytes.len() / 2]).expect("written");
+    }
+    fn garble(file: &Path) {
+        let mut bytes = fs::read(file).expect("read");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(file, &bytes).expect("written");
+    }
+    fn pipe(file: &Path) {
+        fs::remove_file(file).expect("removed");
+        rustix::fs::mkfifoat(rustix::fs::CWD, file, rustix::fs::Mode::from_raw_mode(0o600)).expect("made");
+    }
+    fn link(file: &Path) {
+        // To the very bytes, which anybody may change there.
+        let aside = file.parent().and_then(Path::parent).expect("a folder above").join("aside");
+        fs::rename(file, &aside).expect("moved");
+        symlink(aside, file).expect("made");
+    }
+    fn removed(file: &Path) {
+        fs::remove_file(file).expect("removed");
+    }
+    [
+        ("the packs are gone", |store| all("packs", store, removed)),
+        ("the packs are cut", |store| all("packs", store, cut)),
+        ("the packs have other bytes", |store| all("packs", store, garble)),
+        ("pipes are in the place of the packs", |store| all("packs", store, pipe)),
+        ("links are in the place of the packs", |store| all("packs", store, link)),
+        ("the list is cut", |store| all("log", store, cut)),
+        ("the list has other bytes", |store| all("log", store, garble)),
+        ("a pipe is in the place of the list", |store| all("log", store, pipe)),
+        ("a link is in the place of the list", |store| all("log", store, link)),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_is_said_with_its_place_and_nothing_of_it_is_made_until_people_let_it_begin_anew() {
+    for (case, happens) in misfortunes() {
+        blocking(move |store| {
+            let one = At::new(store, "one");
+            one.fetch().expect("nothing");
+            one.write("file", "some text that is long enough");
+            one.keep().expect("kept");
+            happens(store);
+            let two = At::new(store, "two");
+            for _ in 0..2 {
+                let said = two.fetch().expect_err(case);
+                let CarryError::Damaged(why) = &said else { panic!("{case}: {said:?}") };
+                assert!(why.contains(&format!("file://{}/workspaces/", store.display())), "{case}: {why}");
+                assert!(!two.place().exists(), "{case}");
+            }
+            two.portable.begin_anew(&who().0, &who().1).expect(case);
+            assert_eq!(two.fetch().expect(case), Fetched::Here, "{case}");
+            assert_eq!(files(&two.place()), [] as [PathBuf; 0], "{case}");
+            two.write("file", "another");
+            two.keep().expect(case);
+            let three = At::new(store, "three");
+            assert_eq!(three.fetch().expect(case), Fetched::Here, "{case}");
+            assert_eq!(three.read("file"), "another", "{case}");
+            // Who was there before is told, and has nothing more to say.
+            one.write("late", "1");
+            assert!(matches!(one.keep(), Err(CarryError::TakenOver)), "{case}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_is_written_again_by_the_node_that_has_the_folder() {
+    for (case, happens) in misfortunes() {
+        blocking(move |store| {
+            let one = At::new(store, "one");
+            one.fetch().expect("nothing");
+            one.write("file", "some text that is long enough");
+            one.keep().expect("kept");
+            happens(store);
+            let one = one.restarted(store, "one");
+            assert_eq!(one.fetch().expect(case), Fetched::Here, "{case}");
+            one.write("other", "1");
+            one.keep().expect(case);
+            let two = At::new(store, "two");
+            // Bytes of a pack are read by whoever fetches them, and by nobody else.
+            if case == "the packs have other bytes" {
+                assert!(matches!(two.fetch(), Err(CarryError::Damaged(_))), "{case}");
+                return;
+            }
+            assert_eq!(two.fetch().expect(case), Fetched::Here, "{case}");
+            assert_eq!(two.read("file"), "some text that is long enough", "{case}");
+            assert_eq!(two.read("other"), "1", "{case}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_put_back_is_fetched_as_if_nothing_had_been() {
+    blocking(|store| {
+        let one = At::new(store, "one");
+        one.fetch().expect("nothing");
+        one.write("file", "1");
+        one.keep().expect("kept");
+        let two = At::new(store, "two");
+        two.fetch().expect("brought back");
+        let (log, aside) = (store.join("workspaces").join(name(&one.place())).join("log"), store.join("aside"));
+        // Only a claim is left, which speaks of what is gone.
+        let list = files(&log).remove(0);
+        fs::rename(&list, &aside).expect("moved");
+        let three = At::new(store, "three");
+        let said = three.fetch().expect_err("it is gone");
+        assert!(matches!(&said, CarryError::Damaged(why) if why.contains("it is not there")), "{said:?}");
+        fs::rename(&aside, &list).expect("moved back");
+        assert_eq!(three.fetch().expect("brought back"), Fetched::Here);
+        assert_eq!(three.read("file"), "1");
+        // All lists are gone, and the folder is here: it counts, and no number is given twice.
+        let before = three.portable.note(&three.place()).expect("noted");
+        files(&log).iter().for_each(|list| fs::remove_file(list).expect("removed"));
+        assert_eq!(three.fetch().expect("here"), Fetched::Here);
+        assert!(three.portable.note(&three.place()).is_some_and(|note| note > before));
+        let four = At::new(store, "four");
+        assert_eq!(four.fetch().expect("brought back"), Fetched::Here);
+        assert_eq!(four.read("file"), "1");
     })
     .await;
 }

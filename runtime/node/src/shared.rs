@@ -77,18 +77,21 @@ impl Shared {
         })
     }
 
+    /// What a fault means to whoever stores or reads that artifact.
+    fn told(&self, fault: Fault, place: &str, sha256: &Digest) -> ArtifactError {
+        let at = || format!("`{}` in the store that nodes share", sortie_objects::key(place, sha256));
+        match fault {
+            Fault::Away(why) => ArtifactError::Away(why),
+            Fault::Here(error) => ArtifactError::Folder(error),
+            Fault::Missing => ArtifactError::Missing { at: at() },
+            lasting @ (Fault::Odd(_) | Fault::Damaged(_) | Fault::Taken | Fault::TooLarge { .. }) => {
+                ArtifactError::Damaged { at: at(), why: lasting.to_string() }
+            }
+        }
+    }
+
     fn mark(&self, place: &str) -> PathBuf {
         self.folder.join(format!("{LEFT}{place}"))
-    }
-}
-
-fn of(fault: Fault) -> ArtifactError {
-    match fault {
-        Fault::Missing => ArtifactError::Missing,
-        Fault::Away(why) => ArtifactError::Away(why),
-        Fault::Here(error) if error.kind() == io::ErrorKind::InvalidData => ArtifactError::Damaged,
-        Fault::Here(error) => ArtifactError::Folder(error),
-        Fault::Taken | Fault::TooLarge { .. } => ArtifactError::Damaged,
     }
 }
 
@@ -96,13 +99,13 @@ impl SharedStore for Shared {
     fn put(&self, place: &str, bytes: &[u8]) -> Result<Digest, ArtifactError> {
         let put = self.wait(self.shelves.put(place, bytes.to_vec().into()));
         put.map_err(|error| match error {
-            PutError::Store(fault) => of(fault),
+            PutError::Store(fault) => self.told(fault, place, &Digest::of(bytes)),
             full @ (PutError::Bytes(_) | PutError::Files(_)) => ArtifactError::Full(full.to_string()),
         })
     }
 
     fn get(&self, place: &str, sha256: &Digest) -> Result<Vec<u8>, ArtifactError> {
-        self.wait(self.shelves.get(place, sha256)).map(Into::into).map_err(of)
+        self.wait(self.shelves.get(place, sha256)).map(Into::into).map_err(|fault| self.told(fault, place, sha256))
     }
 
     fn fetch(&self, place: &str, sha256: &Digest) -> Result<File, ArtifactError> {
@@ -111,16 +114,21 @@ impl SharedStore for Shared {
             let _turn = self.fetching.acquire().await;
             self.shelves.read_into(place, sha256, &mut file).await
         })
-        .map_err(of)?;
+        .map_err(|fault| self.told(fault, place, sha256))?;
         Ok(file)
     }
 
     fn copy(&self, from: &str, to: &str, stored: &[Digest]) -> Result<(), ArtifactError> {
-        self.wait(self.shelves.copy(from, to, stored)).map_err(of)
+        stored.iter().try_for_each(|sha256| {
+            self.wait(self.shelves.copy(from, to, sha256)).map_err(|fault| self.told(fault, from, sha256))
+        })
     }
 
     fn remove(&self, place: &str) -> Result<(), ArtifactError> {
-        self.wait(self.shelves.remove(place)).map_err(of)
+        self.wait(self.shelves.remove(place)).map_err(|fault| match fault {
+            Fault::Odd(why) => ArtifactError::Damaged { at: format!("the place `{place}`"), why },
+            other => ArtifactError::Away(other.to_string()),
+        })
     }
 
     fn is_over(&self, place: &str) {
@@ -193,7 +201,7 @@ mod tests {
             assert_eq!(io::read_to_string(shared.fetch("one", &sha256).expect("there")).expect("text"), "report");
             shared.copy("one", "two", &[sha256]).expect("copied");
             shared.remove("one").expect("removed");
-            assert!(matches!(shared.get("one", &sha256), Err(ArtifactError::Missing)));
+            assert!(matches!(shared.get("one", &sha256), Err(ArtifactError::Missing { .. })));
             assert_eq!(shared.get("two", &sha256).expect("there"), b"report");
             shared.stop();
             shared.get("two", &sha256).expect_err("nobody waits")

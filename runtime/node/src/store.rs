@@ -15,7 +15,7 @@ use crate::node::OpenError;
 pub(crate) const JOURNAL: &str = "journal.redb";
 
 /// By what a store knows the node of a data directory from one process to the next.
-const IDENTITY: &str = "store.id";
+pub(crate) const IDENTITY: &str = "store.id";
 
 /// Bytes of chance in it.
 const IDENTITY_BYTES: usize = 16;
@@ -107,7 +107,7 @@ impl Config {
 
 /// Whether that says that the configuration names no store that can be.
 pub(crate) fn is_of_the_configuration(error: &StoreError) -> bool {
-    matches!(error, StoreError::Url { .. })
+    matches!(error, StoreError::Url { .. } | StoreError::Roots { .. })
 }
 
 /// The file that a store in a database leaves no room for.

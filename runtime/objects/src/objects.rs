@@ -81,6 +81,8 @@ pub struct Found {
     pub bytes: u64,
     /// When it was written, by the store's clock.
     pub written_at: Timestamp,
+    /// It is an object. In a folder something else may lie in the place of one, which cannot be read.
+    pub is_object: bool,
 }
 
 /// What came of it instead.
@@ -98,6 +100,12 @@ pub enum Fault {
         /// What is taken.
         max: u64,
     },
+    /// Something that is no object lies in its place: somebody has to see to that.
+    #[error("{0}")]
+    Odd(String),
+    /// It is there, and is not what was stored.
+    #[error("{0}")]
+    Damaged(String),
     /// The store does not answer, or not as it should, or lets nobody in with these keys: it may later.
     #[error("{0}")]
     Away(String),
@@ -116,12 +124,24 @@ impl Fault {
     fn of(error: object_store::Error) -> Self {
         use object_store::Error;
         match error {
+            // A bucket that is not there says nothing of what is in it, as a share that is not mounted.
+            Error::NotFound { ref source, .. } if told(&**source).contains(NO_BUCKET) => Self::Away(told(&error)),
             Error::NotFound { .. } => Self::Missing,
             Error::AlreadyExists { .. } | Error::Precondition { .. } => Self::Taken,
-            other => Self::Away(told(&other)),
+            other => match told(&other) {
+                // Asked for a part that begins behind its end.
+                told if told.contains(TOO_SHORT) => Self::Missing,
+                told => Self::Away(told),
+            },
         }
     }
 }
+
+/// What a server says where the bucket is not there: the object's own absence has another word.
+const NO_BUCKET: &str = "NoSuchBucket";
+
+/// What the client says where a part was asked for, and there is none.
+const TOO_SHORT: &str = "status code: 416";
 
 /// An error with its causes in one line.
 fn told(error: &dyn std::error::Error) -> String {
@@ -260,7 +280,7 @@ impl Objects {
                     // Whoever takes them and wants no more says why.
                     let sent =
                         |piece: &[u8]| send.blocking_send(Bytes::copy_from_slice(piece)).map_err(|_| Fault::Missing);
-                    folder.read(&key, part, sent)
+                    folder.read(&key, part, max, sent)
                 });
                 let taker = async move {
                     while let Some(piece) = pieces.recv().await {
@@ -279,8 +299,13 @@ impl Objects {
             }
         };
         let options = GetOptions { range: part.map(GetRange::Bounded), ..GetOptions::default() };
+        let is_whole = options.range.is_none();
         let got = store.get_opts(&below(prefix, key)?, options).await;
-        let mut pieces = self.settled(got.map_err(Fault::of))?.into_stream();
+        let got = self.settled(got.map_err(Fault::of))?;
+        if is_whole && got.meta.size > max {
+            return Err(Fault::TooLarge { max });
+        }
+        let mut pieces = got.into_stream();
         loop {
             let piece = tokio::time::timeout(PIECE_MAX, pieces.try_next()).await;
             let piece = piece.unwrap_or_else(|_| {
@@ -298,10 +323,10 @@ impl Objects {
         Ok(bytes)
     }
 
-    /// What is below a key.
+    /// What is below a key, what lies in the place of objects included.
     ///
     /// # Errors
-    /// [`Fault::Away`]
+    /// [`Fault::Away`], [`Fault::Odd`]
     pub async fn list(&self, under: &str) -> Result<Vec<Found>, Fault> {
         let (store, prefix) = match &self.0.store {
             Store::Bucket { store, prefix } => (store, prefix),
@@ -317,23 +342,23 @@ impl Objects {
             let key = meta.location.prefix_match(prefix)?;
             let key = key.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/");
             let written_at = Timestamp::from_millisecond(meta.last_modified.timestamp_millis()).ok()?;
-            Some(Found { key, bytes: meta.size, written_at })
+            Some(Found { key, bytes: meta.size, written_at, is_object: true })
         };
         Ok(found.into_iter().filter_map(own).collect())
     }
 
-    /// Writes what is at one key to another, without reading it here.
+    /// Writes what is at one key to another, as it is. `max` holds where the bytes come by here.
     ///
     /// # Errors
     /// [`Fault`]
-    pub async fn copy(&self, from: &str, to: &str) -> Result<(), Fault> {
+    pub async fn copy(&self, from: &str, to: &str, max: u64) -> Result<(), Fault> {
         let copied = match &self.0.store {
             Store::Bucket { store, prefix } => {
                 store.copy(&below(prefix, from)?, &below(prefix, to)?).await.map_err(Fault::of)
             }
             Store::Folder(folder) => {
                 let (from, to) = (from.to_owned(), to.to_owned());
-                in_folder(folder, move |folder| folder.copy(&from, &to)).await
+                in_folder(folder, move |folder| folder.copy(&from, &to, max)).await
             }
         };
         self.settled(copied)
@@ -381,6 +406,30 @@ impl Objects {
         let read = self.get(&key, PROBE.len() as u64).await?;
         self.remove([key]).await?;
         if read == PROBE { Ok(()) } else { Err(Fault::Away("what was written is not what is read".to_owned())) }
+    }
+
+    /// Whether the store gives a name once, to whoever asks first: not all that speak as S3 does heed that something is to be written only where
+    /// nothing is. `name` is of whoever looks.
+    ///
+    /// # Errors
+    /// [`Fault::Odd`]: it does not. [`Fault::Away`]: it cannot be told.
+    pub async fn gives_once(&self, name: &str) -> Result<(), Fault> {
+        let key = format!("probe/{name}-once");
+        // An answer may have been lost, and then it is there by now.
+        match self.create(&key, Bytes::from_static(PROBE)).await {
+            Ok(()) | Err(Fault::Taken) => {}
+            Err(other) => return Err(other),
+        }
+        let again = self.create(&key, Bytes::from_static(PROBE)).await;
+        self.remove([key]).await?;
+        match again {
+            Err(Fault::Taken) => Ok(()),
+            Err(other) => Err(other),
+            Ok(()) => Err(Fault::Odd(
+                "it writes over what is there where it is asked to write only where nothing is (`If-None-Match`)"
+                    .to_owned(),
+            )),
+        }
     }
 
     /// Counts what came of an attempt.
@@ -437,48 +486,6 @@ mod tests {
     fn objects(dir: &std::path::Path) -> Objects {
         let config = ArtifactConfig { shared: Some(format!("file://{}", dir.display())), ..ArtifactConfig::default() };
         Objects::open(&config).expect("a store").expect("one is named")
-    }
-
-    #[tokio::test]
-    async fn what_is_written_is_there_until_it_is_removed() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let objects = objects(dir.path());
-        assert!(objects.list("a").await.expect("listed").is_empty());
-        objects.put("a/one", Bytes::from_static(b"1")).await.expect("written");
-        objects.put("a/one", Bytes::from_static(b"one")).await.expect("written again");
-        objects.put("ab/two", Bytes::from_static(b"two")).await.expect("written");
-        assert_eq!(objects.get("a/one", 3).await.expect("read"), "one");
-        assert_eq!(objects.get_part("a/one", 1, 2).await.expect("read"), "ne");
-        assert!(matches!(objects.get_part("a/one", 1, 5).await, Err(Fault::Missing)));
-        assert!(matches!(objects.get("a/one", 2).await, Err(Fault::TooLarge { max: 2 })));
-        assert!(matches!(objects.get("a/two", 2).await, Err(Fault::Missing)));
-        objects.copy("a/one", "a/b/copy").await.expect("copied");
-        let mut keys: Vec<_> =
-            objects.list("a").await.expect("listed").into_iter().map(|found| (found.key, found.bytes)).collect();
-        keys.sort();
-        assert_eq!(keys, [("a/b/copy".to_owned(), 3), ("a/one".to_owned(), 3)], "and nothing of `ab`");
-        objects.remove(["a/one".to_owned(), "a/one".to_owned()]).await.expect("gone twice");
-        objects.remove_below("a").await.expect("removed");
-        assert!(objects.list("a").await.expect("listed").is_empty());
-        assert_eq!(objects.list("ab").await.expect("listed").len(), 1);
-        objects.probe("me").await.expect("well");
-        assert_eq!(objects.counted().failed, 0);
-    }
-
-    #[tokio::test]
-    async fn of_all_who_create_an_object_one_does() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let objects = objects(dir.path());
-        let create = |no: u8| {
-            let objects = objects.clone();
-            tokio::spawn(async move { objects.create("x/1", Bytes::from(vec![no])).await.map(|()| no) })
-        };
-        let all = futures_util::future::join_all((0..16).map(create)).await;
-        let (made, refused): (Vec<_>, Vec<_>) =
-            all.into_iter().map(|one| one.expect("no panic")).partition(Result::is_ok);
-        assert!(refused.iter().all(|one| matches!(one, Err(Fault::Taken))), "{refused:?}");
-        let [Ok(no)] = made.as_slice() else { panic!("{made:?}") };
-        assert_eq!(objects.get("x/1", 1).await.expect("there"), vec![*no]);
     }
 
     #[tokio::test]

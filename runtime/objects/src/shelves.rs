@@ -3,7 +3,7 @@
 //! So nothing is counted across missions: what a mission stored goes with it. What was stored and never recorded lies there, too, and
 //! goes the same way.
 
-use std::io::{self, Seek as _, Write as _};
+use std::io::{Seek as _, Write as _};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -98,7 +98,8 @@ impl Shelves {
         }
         let its = known.entry(place.to_owned()).or_default();
         if let Some(content) = its.get(&sha256) {
-            return Ok(!content.is_there);
+            // What lies there under its digest with another size was not left by anybody who stored it.
+            return Ok(!content.is_there || content.bytes != size);
         }
         if its.len() >= self.bounds.files_max {
             return Err(PutError::Files(self.bounds.files_max));
@@ -125,16 +126,19 @@ impl Shelves {
         let there = |bytes| Content { bytes, is_there: true };
         let found = self.objects.list(&folder(place)).await?;
         let named = |found: crate::Found| Some((found.key.rsplit('/').next()?.parse().ok()?, there(found.bytes)));
-        Ok(found.into_iter().filter_map(named).collect())
+        Ok(found.into_iter().filter(|found| found.is_object).filter_map(named).collect())
     }
 
     /// The bytes of an artifact, if they are those that were stored.
     ///
     /// # Errors
-    /// [`Fault`]; [`Fault::Here`] with [`io::ErrorKind::InvalidData`] where they are not.
+    /// [`Fault`]; [`Fault::Damaged`] where they are not.
     pub async fn get(&self, place: &str, sha256: &Digest) -> Result<Bytes, Fault> {
-        let bytes = self.objects.get(&key(place, sha256), self.bounds.one_max).await?;
-        if Digest::of(&bytes) == *sha256 { Ok(bytes) } else { Err(damaged()) }
+        let bytes = self.objects.get(&key(place, sha256), self.bounds.one_max).await.map_err(of_stored)?;
+        match Digest::of(&bytes) {
+            found if found == *sha256 => Ok(bytes),
+            found => Err(damaged(bytes.len() as u64, &found)),
+        }
     }
 
     /// Reads an artifact into a file, which is then at its beginning: no more than a piece of it is in memory.
@@ -147,23 +151,22 @@ impl Shelves {
             hasher.update(piece);
             file.write_all(piece)
         };
-        self.objects.read(&key(place, sha256), None, self.bounds.one_max, piece).await?;
+        let read = self.objects.read(&key(place, sha256), None, self.bounds.one_max, piece).await;
+        let bytes = read.map_err(of_stored)?;
         let found: [u8; 32] = hasher.finalize().into();
-        if Digest::from(found) != *sha256 {
-            return Err(damaged());
+        let found = Digest::from(found);
+        if found != *sha256 {
+            return Err(damaged(bytes, &found));
         }
         file.rewind().map_err(Fault::Here)
     }
 
-    /// Copies artifacts of one place into another.
+    /// Copies an artifact of one place into another.
     ///
     /// # Errors
-    /// [`Fault`]: some may be there.
-    pub async fn copy(&self, from: &str, to: &str, stored: &[Digest]) -> Result<(), Fault> {
-        for sha256 in stored {
-            self.objects.copy(&key(from, sha256), &key(to, sha256)).await?;
-        }
-        Ok(())
+    /// [`Fault`]: it may be there.
+    pub async fn copy(&self, from: &str, to: &str, sha256: &Digest) -> Result<(), Fault> {
+        self.objects.copy(&key(from, sha256), &key(to, sha256), self.bounds.one_max).await.map_err(of_stored)
     }
 
     /// Removes all that is in a place.
@@ -191,12 +194,24 @@ pub fn key(place: &str, sha256: &Digest) -> String {
     format!("{ARTIFACTS}/{place}/{sha256}")
 }
 
-fn damaged() -> Fault {
-    Fault::Here(io::Error::new(io::ErrorKind::InvalidData, "the store has other bytes than were stored"))
+fn damaged(bytes: u64, found: &Digest) -> Fault {
+    Fault::Damaged(format!("it has other bytes than were stored: {bytes} of them, with the SHA-256 {found}"))
+}
+
+/// Nothing is stored that is larger than may be read.
+fn of_stored(fault: Fault) -> Fault {
+    match fault {
+        Fault::TooLarge { max } => {
+            Fault::Damaged(format!("it has more than {max} bytes, which nobody could have stored"))
+        }
+        other => other,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
     use crate::ArtifactConfig;
 
@@ -255,9 +270,9 @@ mod tests {
         let mut file = tempfile::tempfile().expect("a file");
         shelves.read_into("one", &sha256, &mut file).await.expect("read");
         assert_eq!(io::read_to_string(&file).expect("text"), "report");
-        shelves.copy("one", "two", &[sha256]).await.expect("copied");
+        shelves.copy("one", "two", &sha256).await.expect("copied");
         std::fs::write(dir.path().join(key("one", &sha256)), "rep0rt").expect("written");
-        let is_damaged = |fault: &Fault| matches!(fault, Fault::Here(why) if why.kind() == io::ErrorKind::InvalidData);
+        let is_damaged = |fault: &Fault| matches!(fault, Fault::Damaged(_));
         assert!(shelves.get("one", &sha256).await.is_err_and(|fault| is_damaged(&fault)));
         assert!(shelves.read_into("one", &sha256, &mut file).await.is_err_and(|fault| is_damaged(&fault)));
         assert_eq!(shelves.get("two", &sha256).await.expect("a copy of its own"), "report");

@@ -8,6 +8,9 @@
 //! The bytes lie in packs: files are cut into chunks, chunks that are new since the last snapshot go into packs, and a snapshot says where each
 //! of its chunks lies. So what has not changed is not written again, and a small change is two small objects.
 //!
+//! What of that is gone or is not what was written is said, with where it should be, and never guessed at: whoever has the folder itself writes
+//! all of it again behind what there was, and whoever has not waits, or begins with nothing once people say so.
+//!
 //! It does not know what a file is: names, modes and links are its user's, who hands them over as they are to be handed back.
 
 use std::collections::{HashMap, HashSet};
@@ -88,7 +91,7 @@ pub enum SnapshotError {
     #[error("another node has taken the workspace over")]
     TakenOver,
     /// What is there cannot be what was written.
-    #[error("the snapshot in the shared store cannot be read: {0}")]
+    #[error("what the shared store has of the workspace cannot be read: {0}")]
     Damaged(String),
     /// What is read or made here cannot be.
     #[error(transparent)]
@@ -112,6 +115,10 @@ pub struct Line {
     packs_written: u64,
     /// What the store has in packs, in bytes, as far as it is known.
     pack_bytes: HashMap<String, u64>,
+    /// Why the snapshot that holds cannot be read, where its list cannot be.
+    damage: Option<String>,
+    /// All of it is to be written again.
+    begins_anew: bool,
 }
 
 /// Chunks on their way into packs.
@@ -142,17 +149,41 @@ impl Snapshots {
     /// # Errors
     /// [`SnapshotError`]
     pub async fn line(&self, place: &str) -> Result<Line, SnapshotError> {
+        let mut gone_before = None;
         for _ in 0..READS {
-            match self.look(place).await {
-                // Its writer was quicker: what it has written since is what holds.
-                Err(SnapshotError::Store(Fault::Missing)) => {}
-                other => return other,
+            let (mut line, gone) = self.look(place).await?;
+            let Some(key) = gone else { return self.weighed(line).await };
+            // Its writer was quicker: what it has written since is what holds. Where nobody has, it is lost.
+            let gone = Some((line.tip, key));
+            if let Some((_, key)) = gone.as_ref().filter(|_| gone == gone_before) {
+                line.damage = Some(format!("{}: it is not there", self.at(key)));
+                return self.weighed(line).await;
             }
+            gone_before = gone;
         }
         Err(SnapshotError::Store(Fault::Away("it changes faster than it can be read".to_owned())))
     }
 
-    async fn look(&self, place: &str) -> Result<Line, SnapshotError> {
+    /// With what there is in packs: looked at last, for what a list speaks of is there before the list.
+    async fn weighed(&self, mut line: Line) -> Result<Line, SnapshotError> {
+        if line.tip > 0 {
+            let found = self.objects.list(&packs(&line.place)).await?;
+            // What is no object is there to be removed, and has nothing that could be read.
+            let named = found.into_iter().filter_map(|found| {
+                Some((found.key.rsplit('/').next()?.to_owned(), if found.is_object { found.bytes } else { 0 }))
+            });
+            line.pack_bytes = named.collect();
+        }
+        Ok(line)
+    }
+
+    /// Where an object is, for people.
+    fn at(&self, key: &str) -> String {
+        format!("{}/{key}", self.objects.place().trim_end_matches('/'))
+    }
+
+    /// What the store has, and the key of a list that should be there and is not.
+    async fn look(&self, place: &str) -> Result<(Line, Option<String>), SnapshotError> {
         let log = self.objects.list(&log(place)).await?;
         let tip = log.iter().filter_map(|found| number_of(&found.key)).max().unwrap_or(0);
         let mut line = Line {
@@ -164,39 +195,57 @@ impl Snapshots {
             chunks: HashMap::new(),
             packs_written: 0,
             pack_bytes: HashMap::new(),
+            damage: None,
+            begins_anew: false,
         };
         if tip == 0 {
-            return Ok(line);
+            return Ok((line, None));
         }
-        let entry = self.entry(place, tip).await?;
-        let is_ours = entry.writer == self.writer;
-        line.is_claimed = is_ours && entry.files.is_none();
-        line.is_own = is_ours && entry.files.is_some();
-        let (number, entry) = match entry.of {
-            Some(of) => (of, self.entry(place, of).await?),
-            None => (tip, entry),
+        let (mut number, mut is_first) = (tip, true);
+        let entry = loop {
+            let entry = match self.entry(place, number).await {
+                Ok(entry) => entry,
+                Err(SnapshotError::Store(Fault::Missing)) => return Ok((line, Some(entry_key(place, number)))),
+                Err(SnapshotError::Damaged(why)) => {
+                    line.damage = Some(why);
+                    return Ok((line, None));
+                }
+                Err(other) => return Err(other),
+            };
+            if is_first {
+                let is_ours = entry.writer == self.writer;
+                line.is_claimed = is_ours && entry.files.is_none();
+                line.is_own = is_ours && entry.files.is_some();
+            }
+            match entry.of.filter(|_| is_first) {
+                Some(of) => (number, is_first) = (of, false),
+                None => break entry,
+            }
         };
         if let Some(files) = entry.files {
             line.newest = Some((number, files));
             for (digest, lies) in entry.chunks {
-                let digest = digest.parse().map_err(|_| SnapshotError::Damaged(format!("`{digest}` is no digest")))?;
-                line.chunks.insert(digest, lies);
+                let Ok(known) = digest.parse() else {
+                    line.damage = Some(format!("{}: `{digest}` is no digest", self.at(&entry_key(place, number))));
+                    continue;
+                };
+                line.chunks.insert(known, lies);
             }
         }
-        for found in self.objects.list(&packs(place)).await? {
-            if let Some(name) = found.key.rsplit('/').next() {
-                line.pack_bytes.insert(name.to_owned(), found.bytes);
-            }
-        }
-        Ok(line)
+        Ok((line, None))
     }
 
     async fn entry(&self, place: &str, number: u64) -> Result<Entry, SnapshotError> {
-        let bytes = self.objects.get(&entry_key(place, number), ENTRY_BYTES_MAX).await?;
-        let entry: Entry = serde_json::from_slice(&bytes).map_err(|error| SnapshotError::Damaged(error.to_string()))?;
+        let key = entry_key(place, number);
+        let damaged = |why: &str| SnapshotError::Damaged(format!("{}: {why}", self.at(&key)));
+        let bytes = self.objects.get(&key, ENTRY_BYTES_MAX).await.map_err(|fault| match fault {
+            passing @ (Fault::Missing | Fault::Away(_)) => passing.into(),
+            lasting => damaged(&lasting.to_string()),
+        })?;
+        let text = sealed(&bytes).ok_or_else(|| damaged("it is not what was written"))?;
+        let entry: Entry = serde_json::from_slice(text).map_err(|error| damaged(&error.to_string()))?;
         if entry.format != FORMAT {
-            let why = format!("it has the format {}, and this version reads {FORMAT}", entry.format);
-            return Err(SnapshotError::Damaged(why));
+            return Err(damaged(&format!("it has the format {}, and this version reads {FORMAT}", entry.format)));
         }
         Ok(entry)
     }
@@ -215,6 +264,19 @@ impl Snapshots {
         self.take(line, &claim).await.map(drop)
     }
 
+    /// Gives up what the store has of a folder: from here on it is an empty one, and this process writes its next snapshot.
+    ///
+    /// # Errors
+    /// [`SnapshotError::TakenOver`]: somebody else was quicker; to be looked at again.
+    pub async fn give_up(&self, line: &mut Line) -> Result<(), SnapshotError> {
+        let nothing = serde_json::Value::Array(Vec::new());
+        let entry = Entry { files: Some(nothing.clone()), ..self.empty() };
+        let number = self.take(line, &entry).await?;
+        line.begin_behind(number);
+        (line.newest, line.is_own, line.begins_anew) = (Some((number, nothing)), true, false);
+        Ok(())
+    }
+
     fn empty(&self) -> Entry {
         Entry {
             format: FORMAT,
@@ -228,7 +290,7 @@ impl Snapshots {
 
     /// Takes the next number with an entry, and says which that is.
     async fn take(&self, line: &mut Line, entry: &Entry) -> Result<u64, SnapshotError> {
-        let bytes = Bytes::from(serde_json::to_vec(entry).expect("plain data"));
+        let bytes = seal(&serde_json::to_vec(entry).expect("plain data"));
         loop {
             let number = line.tip + 1;
             match self.objects.create(&entry_key(&line.place, number), bytes.clone()).await {
@@ -287,21 +349,22 @@ impl Snapshots {
             let end = chunks.iter().map(|(_, lies)| lies.at.saturating_add(lies.len)).max().unwrap_or(0);
             let len = end.saturating_sub(first);
             if len > (PACK_BYTES + CHUNK_BYTES) as u64 {
-                return Err(SnapshotError::Damaged(format!("the pack {pack} is said to be longer than packs are")));
+                let key = self.at(&pack_key(&line.place, pack));
+                return Err(SnapshotError::Damaged(format!("{key}: it is said to be longer than packs are")));
             }
-            let bytes =
-                self.objects.get_part(&pack_key(&line.place, pack), first, len).await.map_err(|fault| match fault {
-                    Fault::Missing => {
-                        SnapshotError::Damaged(format!("the pack {pack} is gone, or shorter than it was"))
-                    }
-                    other => other.into(),
-                })?;
+            let key = pack_key(&line.place, pack);
+            let damaged = |why: &str| SnapshotError::Damaged(format!("{}: {why}", self.at(&key)));
+            let bytes = self.objects.get_part(&key, first, len).await.map_err(|fault| match fault {
+                Fault::Missing => damaged("it is not there, or shorter than it was"),
+                passing @ Fault::Away(_) => passing.into(),
+                lasting => damaged(&lasting.to_string()),
+            })?;
             for (digest, lies) in chunks {
                 let (at, len) = (usize::try_from(lies.at - first), usize::try_from(lies.len));
                 let chunk = at.ok().zip(len.ok()).and_then(|(at, len)| bytes.get(at..at.checked_add(len)?));
                 match chunk {
                     Some(chunk) if Digest::of(chunk) == *digest => each(digest, chunk)?,
-                    _ => return Err(SnapshotError::Damaged(format!("a chunk in {pack} is not what was written"))),
+                    _ => return Err(damaged("some of it is not what was written")),
                 }
             }
         }
@@ -328,8 +391,34 @@ impl Line {
         self.newest.as_ref().map(|(_, files)| files)
     }
 
-    /// Whether too much of the packs is of no use any more.
+    /// Why the list of the snapshot that holds cannot be read; nothing, where it can be, or where there is none.
+    #[must_use]
+    pub fn damage(&self) -> Option<&str> {
+        self.damage.as_deref()
+    }
+
+    /// What the store has does not count: whoever has the folder itself, as it was under that number or behind it, writes all of it again. The
+    /// numbers that were given are not given once more.
+    pub fn begin_behind(&mut self, number: u64) {
+        self.tip = self.tip.max(number);
+        self.newest = None;
+        self.chunks.clear();
+        (self.damage, self.begins_anew) = (None, true);
+    }
+
+    /// Whether all of it is to be written again, be it nothing.
+    #[must_use]
+    pub fn begins_anew(&self) -> bool {
+        self.begins_anew
+    }
+
+    /// Whether some of it is to be written again because it is gone, or because too much of the packs is of no use any more.
     fn wants_packing(&self) -> bool {
+        let is_gone =
+            |lies: &Lies| self.pack_bytes.get(&lies.pack).is_none_or(|len| lies.at.saturating_add(lies.len) > *len);
+        if self.begins_anew || self.chunks.values().any(is_gone) {
+            return true;
+        }
         let all: u64 = self.pack_bytes.values().sum();
         let used: u64 = self.chunks.values().map(|lies| lies.len).sum();
         let dead = all.saturating_sub(used);
@@ -402,6 +491,7 @@ impl Draft<'_> {
         let earliest = line.tip + 1;
         let number = snapshots.take(line, &entry).await?;
         line.newest = entry.files.map(|files| (number, files));
+        line.begins_anew = false;
         line.chunks.retain(|digest, _| used.contains(digest));
         let in_use: HashSet<&str> = line.chunks.values().map(|lies| lies.pack.as_str()).collect();
         let dead: Vec<String> =
@@ -414,6 +504,20 @@ impl Draft<'_> {
         }
         Ok(())
     }
+}
+
+/// A list as it is written: with its digest behind it, for what is read of it is believed.
+fn seal(text: &[u8]) -> Bytes {
+    let seal = format!("\n{}\n", Digest::of(text));
+    [text, seal.as_bytes()].concat().into()
+}
+
+/// The list, where its digest is that of what stands before it. Those that were written before there were any have none.
+fn sealed(bytes: &[u8]) -> Option<&[u8]> {
+    let Some(text) = bytes.strip_suffix(b"\n") else { return Some(bytes) };
+    let at = text.iter().rposition(|&byte| byte == b'\n')?;
+    let digest = std::str::from_utf8(&text[at + 1..]).ok()?;
+    (digest == Digest::of(&text[..at]).to_string()).then_some(&text[..at])
 }
 
 fn log(place: &str) -> String {

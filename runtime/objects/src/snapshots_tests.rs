@@ -149,8 +149,25 @@ async fn what_is_damaged_is_never_handed_out() {
     }
     one.objects.remove([pack]).await.expect("removed");
     assert!(matches!(one.read(&line, &wanted, |_, _| Ok(())).await, Err(SnapshotError::Damaged(_))));
-    for text in ["", "{}", "{\"format\": 2, \"writer\": \"\", \"node\": \"\"}"] {
-        one.objects.put(&entry_key("w", 1), text.into()).await.expect("written");
-        assert!(matches!(one.line("w").await, Err(SnapshotError::Damaged(_))), "{text}");
+    let whole = one.objects.get(&entry_key("w", 1), ENTRY_BYTES_MAX).await.expect("read");
+    // Such as was written before lists had a digest behind them, and what only looks well.
+    let plain = sealed(&whole).expect("whole").to_vec();
+    let mut other = whole.to_vec();
+    let at = whole.windows(8).position(|part| part == b"\"writer\"").expect("a name") + 10;
+    other[at] = b'x';
+    let future: &[u8] = b"{\"format\": 2, \"writer\": \"\", \"node\": \"\"}";
+    for (text, is_well) in [
+        (&whole[..], true),
+        (&plain, true),
+        (&other, false),
+        (b"", false),
+        (b"\n", false),
+        (b"{}", false),
+        (future, false),
+    ] {
+        one.objects.put(&entry_key("w", 1), text.to_vec().into()).await.expect("written");
+        let line = one.line("w").await.expect("looked at");
+        let said = (line.damage().is_none(), line.files().is_some(), line.tip());
+        assert_eq!(said, (is_well, is_well, 1), "{}", String::from_utf8_lossy(text));
     }
 }

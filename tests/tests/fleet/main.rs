@@ -7,6 +7,12 @@
 #[allow(dead_code, reason = "the tests of the journal use more of it")]
 mod server;
 
+#[path = "../dialects/redis.rs"]
+#[allow(dead_code, reason = "the tests of the dialects use more of it")]
+mod redis;
+
+mod bridge;
+mod carried;
 mod dialects;
 mod faults;
 mod feed;

@@ -172,7 +172,7 @@ async fn uploads_that_break_off_are_made_again_and_other_bytes_are_never_handed_
     assert_eq!(node.run(&producing("garbled")).await["status"], "completed");
     way.turn(Weather::Garbled);
     let garbled = node.get("/v1/missions/garbled/artifacts/reports/weekly.md").await;
-    assert_eq!(garbled.status, 500, "{}", garbled.text);
+    assert_eq!((garbled.status, &garbled.json["code"]), (503, &json!("artifact_damaged")), "{}", garbled.text);
     assert!(!garbled.text.contains("Rep0rt") && way.met() > 0, "{}", garbled.text);
     way.turn(Weather::Fair);
     holds(&node, "garbled").await;
@@ -198,4 +198,52 @@ async fn a_folder_that_nodes_see_is_a_store_too() {
     node.reconfigure(&config);
     node.restart().await;
     holds(&node, "one").await;
+    // What is not well is said with its place, and neither waited for nor followed.
+    let path = "/v1/missions/one/artifacts/data.json";
+    let sha256 = node.get(path).await.header("etag").trim_matches('"').to_owned();
+    let mut places = std::fs::read_dir(folder.path().join("artifacts")).expect("listed").flatten();
+    let object = places.next().expect("the mission's").path().join(&sha256);
+    let bytes = std::fs::read(&object).expect("there");
+    let aside = folder.path().join("aside");
+    std::fs::rename(&object, &aside).expect("moved");
+    let is_told = async |code: &str| {
+        let told = node.get(path).await;
+        assert_eq!((told.status, &told.json["code"]), (503, &json!(code)), "{:#}", told.json);
+        assert!(told.json["at"].as_str().is_some_and(|at| at.contains(&sha256)), "{:#}", told.json);
+        assert!(
+            !told.text.contains(&*folder.path().to_string_lossy()),
+            "where the store is is the operator's business"
+        );
+    };
+    is_told("artifact_missing").await;
+    std::os::unix::fs::symlink(&aside, &object).expect("a link");
+    is_told("artifact_damaged").await;
+    std::fs::remove_file(&object).expect("removed");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &object, mode).expect("a pipe");
+    is_told("artifact_damaged").await;
+    std::fs::remove_file(&object).expect("removed");
+    std::fs::write(&object, &bytes[1..]).expect("written");
+    is_told("artifact_damaged").await;
+    std::fs::write(&object, &bytes).expect("written");
+    holds(&node, "one").await;
+}
+
+#[tokio::test]
+async fn an_artifact_of_the_nodes_own_that_is_gone_or_damaged_is_told_alike() {
+    let node = Options::new().start().await;
+    let own = with(producing("one"), "/artifact_policy/storage_scope", json!("factory"));
+    assert_eq!(node.run(&own).await["status"], "completed");
+    let path = "/v1/missions/one/artifacts/data.json";
+    let sha256 = node.get(path).await.header("etag").trim_matches('"').to_owned();
+    let mut places = std::fs::read_dir(node.data().join("artifacts")).expect("listed").flatten();
+    let file = places.next().expect("the mission's").path().join(&sha256);
+    let bytes = std::fs::read(&file).expect("there");
+    std::fs::write(&file, "other").expect("written");
+    node.get(path).await.expect_problem(503, "artifact_damaged");
+    std::fs::remove_file(&file).expect("removed");
+    let gone = node.get(path).await;
+    gone.expect_problem(503, "artifact_missing");
+    std::fs::write(&file, bytes).expect("put back");
+    node.get(path).await.expect_status(200);
 }

@@ -1,9 +1,11 @@
-//! Missions whose files are on another node's disk.
+//! Missions whose files are on another node's disk, or cannot be read where nodes share them.
 //!
 //! A session works in a folder of the node that ran it. Where another one goes on with what that node left, the folder is not there, and
 //! what was written into it is not made again: a replay gives back what calls answered, and does nothing. So a session of which a call has
 //! written is held back until its folder is here (its node's disk was brought, or copied from) or somebody says that it is to go on with an
 //! empty one. A session of which none has goes on at once, and so does one whose folder is kept where nodes share it (`[workspace] portable`).
+//!
+//! Where what is kept there is gone, or is not what was written, a mission waits likewise, and nothing is guessed at or given up before somebody says so.
 //!
 //! What is not here is kept in mind beside where it would be, in a file that outlives the process. A process that ends between an adoption
 //! and that leaves word of it, and the next one sees to it before any turn is given.
@@ -21,8 +23,9 @@ use sortie_contract::{MissionNo, SessionId, Timestamp, VpId};
 use sortie_journal::{Head, ShareNo};
 
 use crate::live::Live;
+use crate::shown::WaitKind;
 use crate::views::PIECE_BYTES;
-use crate::workspaces::Fetched;
+use crate::workspaces::{CarryError, Fetched};
 use crate::{Engine, ReadError};
 
 /// What stands behind the name of a folder in the name of the file that says that it is elsewhere.
@@ -43,11 +46,27 @@ const LOOKED_THROUGH_MAX: usize = 1_000;
 /// How long a mission rests that is held back, before it is looked again.
 const REST: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
 
+/// Why the files of a session are not here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unreachable {
+    /// They are on another node's disk.
+    Elsewhere,
+    /// What nodes share of them cannot be read.
+    Damaged(String),
+}
+
+/// A mission that is held back.
+#[derive(Debug)]
+struct Held {
+    /// Where its files would be.
+    folder: PathBuf,
+    why: Unreachable,
+}
+
 /// Sessions whose files are elsewhere.
 #[derive(Default)]
 pub(super) struct Sessions {
-    /// The missions that are held back, with where their files would be.
-    held: Mutex<BTreeMap<MissionNo, PathBuf>>,
+    held: Mutex<BTreeMap<MissionNo, Held>>,
     /// What could not be written, by folder: it holds for as long as this process does.
     unwritten: Mutex<BTreeMap<PathBuf, String>>,
 }
@@ -127,69 +146,101 @@ impl Engine {
         is_kept
     }
 
-    /// Until when a mission waits whose turn it is, because the files of its session are on another node's disk.
+    /// Until when a mission waits whose turn it is, because the files of its session are on another node's disk or cannot be read.
     pub(crate) async fn awaits_workspace(self: &Arc<Self>, live: &Live) -> Option<Timestamp> {
-        self.log.fleet()?;
-        let (vp, session) = live.with(|mission| (mission.envelope().vp_id.clone(), mission.session().clone()));
-        let engine = Arc::clone(self);
-        let folder = self.workspaces.place(&vp, &session);
-        let place = folder.clone();
-        let is_needed =
-            self.ambient.unblock(move || engine.is_missed(&place) && !engine.is_carried(&vp, &session)).await;
-        let mut held = self.fleet.sessions.held.lock();
-        if !is_needed.unwrap_or(false) {
-            held.remove(&live.no);
+        if self.log.fleet().is_none() && !self.workspaces.is_portable() {
             return None;
         }
-        if held.insert(live.no, folder.clone()).is_none() {
-            let mission_id = live.with(|mission| mission.envelope().mission_id.clone());
-            tracing::warn!(%mission_id, folder = %folder.display(), "held back: the files of its session are on another node's disk");
-        }
+        let (vp, session) = live.with(|mission| (mission.envelope().vp_id.clone(), mission.session().clone()));
+        let engine = Arc::clone(self);
+        let missed = self.ambient.unblock(move || engine.missed(&vp, &session)).await;
+        let Some(why) = missed.unwrap_or(None) else {
+            self.waits_no_more(live.no);
+            return None;
+        };
+        self.waits_for_workspace(live, why);
         let wall = self.ambient.wall();
         Some(wall.checked_add(REST).unwrap_or(Timestamp::MAX))
     }
 
-    /// Why a mission is held back, where its files are elsewhere.
-    pub(crate) fn workspace_elsewhere(&self, no: MissionNo) -> Option<String> {
-        let held = self.fleet.sessions.held.lock();
-        let folder = held.get(&no)?;
-        Some(format!(
-            "the files of its session are on the disk of the node that died: bring them to {}, or let it go on with an empty folder",
-            folder.display()
-        ))
+    /// A mission is held back.
+    pub(crate) fn waits_for_workspace(&self, live: &Live, why: Unreachable) {
+        let (mission_id, folder) = live.with(|mission| {
+            let folder = self.workspaces.place(&mission.envelope().vp_id, mission.session());
+            (mission.envelope().mission_id.clone(), folder)
+        });
+        let before = self.fleet.sessions.held.lock().insert(live.no, Held { folder: folder.clone(), why: why.clone() });
+        if before.is_some_and(|before| before.why == why) {
+            return;
+        }
+        match why {
+            Unreachable::Elsewhere => {
+                tracing::warn!(%mission_id, folder = %folder.display(), "held back: the files of its session are on another node's disk");
+            }
+            Unreachable::Damaged(why) => {
+                tracing::error!(%mission_id, why, "held back: the files of its session cannot be read in the shared store");
+            }
+        }
     }
 
-    /// Lets a session go on with an empty folder, where its files are elsewhere. False where it does not wait for any.
+    /// It is not, any more.
+    pub(crate) fn waits_no_more(&self, no: MissionNo) {
+        self.fleet.sessions.held.lock().remove(&no);
+    }
+
+    /// What a mission waits for that is held back, and why.
+    pub(crate) fn awaited_workspace(&self, no: MissionNo) -> Option<(WaitKind, String)> {
+        let held = self.fleet.sessions.held.lock();
+        let Held { folder, why } = held.get(&no)?;
+        Some(match why {
+            Unreachable::Elsewhere => {
+                let why = format!(
+                    "the files of its session are on the disk of the node that died: bring them to {}, or let it go on with an empty folder",
+                    folder.display()
+                );
+                (WaitKind::WorkspaceElsewhere, why)
+            }
+            Unreachable::Damaged(why) => {
+                let why = format!(
+                    "{why}. Put back what was there (an older version of the object, a backup of the store): it goes on within half a minute. Or \
+                     let it go on with an empty folder"
+                );
+                (WaitKind::WorkspaceDamaged, why)
+            }
+        })
+    }
+
+    /// Lets a session go on with an empty folder, where its files are elsewhere or cannot be read. False where it does not wait for any.
     ///
     /// # Errors
-    /// [`ReadError`] of its mission; what says that they are elsewhere cannot be removed.
+    /// [`ReadError`] of its mission; what says that they are elsewhere cannot be removed, what cannot be read cannot be given up now.
     pub async fn go_on_empty(self: &Arc<Self>, no: MissionNo) -> Result<bool, ReadError> {
-        if self.workspace_elsewhere(no).is_none() {
-            return Ok(false);
-        }
+        let why = self.fleet.sessions.held.lock().get(&no).map(|held| held.why.clone());
+        let Some(why) = why else { return Ok(false) };
         let head = self.log.head(no)?.ok_or(ReadError::Unknown)?;
         let (workspaces, vp, session) = (Arc::clone(&self.workspaces), head.vp.clone(), head.session.clone());
         let folder = self.workspaces.place(&head.vp, &head.session);
         let mark = mark(&folder);
         // From here on nothing says that it is elsewhere: it is here, and empty. One that is fetched from where nodes share it is made then.
         let forget = move || {
-            if !workspaces.is_portable() {
-                drop(workspaces.open(&vp, &session)?);
+            if matches!(why, Unreachable::Damaged(_)) {
+                workspaces.begin_anew(&vp, &session).map_err(ReadError::Workspace)?;
             }
-            fs::remove_file(mark)
+            if !workspaces.is_portable() {
+                drop(workspaces.open(&vp, &session).map_err(ReadError::Artifact)?);
+            }
+            match fs::remove_file(mark) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ReadError::Artifact(error)),
+                _ => Ok(()),
+            }
         };
-        let forgotten = self.ambient.unblock(forget).await.map_err(ReadError::Task)?;
-        if let Err(error) = forgotten
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(ReadError::Artifact(error));
-        }
+        self.ambient.unblock(forget).await.map_err(ReadError::Task)??;
         self.fleet.sessions.unwritten.lock().remove(&folder);
         let waiting: Vec<MissionNo> = {
             let mut held = self.fleet.sessions.held.lock();
-            let (freed, kept) = std::mem::take(&mut *held).into_iter().partition(|(_, of)| *of == folder);
+            let (freed, kept) = std::mem::take(&mut *held).into_iter().partition(|(_, held)| held.folder == folder);
             *held = kept;
-            let freed: BTreeMap<MissionNo, PathBuf> = freed;
+            let freed: BTreeMap<MissionNo, Held> = freed;
             freed.into_keys().collect()
         };
         for no in waiting {
@@ -204,17 +255,21 @@ impl Engine {
         Ok(true)
     }
 
-    /// Whether a workspace that is not here is kept where nodes share it: then it is here now. Blocks.
-    fn is_carried(&self, vp: &VpId, session: &SessionId) -> bool {
+    /// Why the files of a session are not here, where they are missed. What is kept where nodes share it is here then. Blocks.
+    fn missed(&self, vp: &VpId, session: &SessionId) -> Option<Unreachable> {
+        let is_elsewhere = self.log.fleet().is_some() && self.is_missed(&self.workspaces.place(vp, session));
         if !self.workspaces.is_portable() {
-            return false;
+            return is_elsewhere.then_some(Unreachable::Elsewhere);
         }
-        match self.workspaces.fetch_back(vp, session) {
-            Ok(fetched) => fetched == Fetched::Here,
-            Err(error) => {
+        match self.workspaces.fetch_ahead(vp, session) {
+            Ok(Fetched::Here) => None,
+            Ok(Fetched::Nothing) => is_elsewhere.then_some(Unreachable::Elsewhere),
+            Err(CarryError::Damaged(why)) => Some(Unreachable::Damaged(why)),
+            // Where nothing is missed, its run waits for the store.
+            Err(error) => is_elsewhere.then(|| {
                 tracing::warn!(%session, %error, "a workspace cannot be fetched from the shared store now");
-                false
-            }
+                Unreachable::Elsewhere
+            }),
         }
     }
 

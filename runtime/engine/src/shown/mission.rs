@@ -394,11 +394,13 @@ pub enum WaitKind {
     Budget,
     /// The files of its session, which are on the disk of another node.
     WorkspaceElsewhere,
+    /// The files of its session, which are gone from the store that nodes share, or are not what was kept.
+    WorkspaceDamaged,
 }
 
 impl WaitKind {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Window,
         Self::NodePaused,
         Self::SchedulePaused,
@@ -413,6 +415,7 @@ impl WaitKind {
         Self::Missions,
         Self::Budget,
         Self::WorkspaceElsewhere,
+        Self::WorkspaceDamaged,
     ];
 }
 
@@ -428,7 +431,7 @@ pub struct WaitView {
     /// Of a session: the mission that comes first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mission_id: Option<String>,
-    /// Of a provider: which one refuses for now, and what it said.
+    /// Of a provider: which one refuses for now, and what it said. Of a workspace: where its files are, or should be, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }

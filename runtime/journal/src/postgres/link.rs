@@ -2,17 +2,15 @@
 
 use std::collections::HashMap;
 use std::str::FromStr as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustls::ClientConfig;
-use rustls_platform_verifier::BuilderVerifierExt;
 use tokio_postgres::config::{Config, SslMode};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::tls;
 use super::trouble::{self, StoreError};
 
 /// A database that does not take a connection for so long is away.
@@ -49,7 +47,8 @@ impl std::fmt::Debug for Dial {
 impl Dial {
     /// At this URL, with that password where it is kept apart.
     pub(crate) fn new(url: &str, password: Option<&str>) -> Result<Self, StoreError> {
-        let mut config = Config::from_str(url).map_err(|error| StoreError::Url { why: trouble::told(&error) })?;
+        let (url, roots) = tls::read(url)?;
+        let mut config = Config::from_str(&url).map_err(|error| StoreError::Url { why: trouble::told(&error) })?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(StoreError::Url { why: "it names no host".to_owned() });
         }
@@ -69,15 +68,7 @@ impl Dial {
         if config.get_application_name().is_none() {
             config.application_name("sortie");
         }
-        // Told apart from the process's other TLS by nothing: one provider, the machine's certificates.
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .and_then(BuilderVerifierExt::with_platform_verifier);
-        let tls = match tls {
-            Ok(tls) => MakeRustlsConnect::new(tls.with_no_client_auth()),
-            Err(error) => return Err(StoreError::Tls { why: error.to_string() }),
-        };
+        let tls = tls::connector(&roots)?;
         Ok(Self { config, tls })
     }
 

@@ -1,6 +1,7 @@
 //! What a database answers with, and what it means: whether to try again, to ask what became of a commit, or to stop.
 
 use std::error::Error as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,6 +24,29 @@ pub enum StoreError {
         /// What is wrong.
         why: String,
     },
+    /// The authorities that the URL names cannot be read.
+    #[error("`sslrootcert` of `store`: {}: {why}. It names a file of certificates of authorities, in PEM", path.display())]
+    Roots {
+        /// What it names.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// It shows no certificate by which it is known.
+    #[error(
+        "the database of the store is not known by its certificate: {why}. Name its authority in the URL (`sslmode=verify-full&sslrootcert=FILE`) \
+         and its host as the certificate does; where the way to it is your own, `sslmode=disable` does without"
+    )]
+    Unknown {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It has no TLS, and is to have it.
+    #[error(
+        "the database of the store has no TLS, and `sslmode` in the URL insists on it: turn it on there (`ssl = on`), or, where the way to it is \
+         your own, write `sslmode=disable`"
+    )]
+    NoTls,
     /// It cannot be reached, or refused what was asked of it.
     #[error("the database of the store: {}", told(source))]
     Refused {
@@ -91,9 +115,22 @@ pub enum StoreError {
 
 impl From<Error> for StoreError {
     fn from(source: Error) -> Self {
-        Self::Refused { source }
+        let said = told(&source);
+        if said.contains(NO_TLS) {
+            return Self::NoTls;
+        }
+        match said.split_once(BAD_CERTIFICATE) {
+            Some((_, why)) => Self::Unknown { why: why.to_owned() },
+            None => Self::Refused { source },
+        }
     }
 }
+
+/// What the driver says of a server that does not want to speak TLS.
+const NO_TLS: &str = "server does not support TLS";
+
+/// What stands before the reason why a certificate is not believed.
+const BAD_CERTIFICATE: &str = "invalid peer certificate: ";
 
 /// An error with what it was caused by: the driver keeps the sentence that helps behind its own.
 pub(crate) fn told(error: &Error) -> String {

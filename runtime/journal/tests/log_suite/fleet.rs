@@ -303,7 +303,7 @@ fn what_a_silent_node_left_is_adopted_once_and_whole(kit: &dyn Kit) {
     // The first comes back, and is told.
     kit.hears(0);
     let late = a.append_durable(Append::new(of_a[0], 2, &[stamped("late")])).and_then(sortie_journal::Receipt::wait);
-    assert!(matches!(late, Err(WriteError::Poisoned { .. })), "{late:?}");
+    assert!(matches!(late, Err(WriteError::TakenOver)), "{late:?}");
     assert!(a.poisoned().is_some() && fleet(&*a).certain_for().is_zero());
     assert!(wait(fleet(&*a).sure()).is_err() && wait(fleet(&*a).claim(keys(of_vp(2, 1)))).is_err());
     assert_eq!(b.read_all(of_a[0], 0).unwrap().len(), 2, "nothing of it is there");

@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -25,6 +25,8 @@ pub(crate) struct Server {
     folder: tempfile::TempDir,
     port: u16,
     process: Option<Child>,
+    /// What it is told beyond what every one is: `name=value`.
+    settings: Vec<String>,
 }
 
 impl Server {
@@ -36,7 +38,7 @@ impl Server {
         };
         let folder = tempfile::tempdir().expect("a folder");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|taken| taken.local_addr()).expect("a free port").port();
-        let mut server = Self { given, folder, port, process: None };
+        let mut server = Self { given, folder, port, process: None, settings: Vec::new() };
         if is_root() {
             chown(server.folder.path(), Some(NOBODY), Some(NOBODY)).expect("it is ours to give away");
         }
@@ -114,6 +116,7 @@ impl Server {
                     .arg(self.data())
                     .args(["-h", "127.0.0.1", "-k", "", "-c", "fsync=on", "-c", "max_connections=60", "-p"])
                     .arg(self.port.to_string())
+                    .args(self.settings.iter().flat_map(|setting| ["-c", setting]))
                     .stderr(log.try_clone().expect("a log"))
                     .spawn();
                 self.process = Some(started.expect("postgres runs"));
@@ -144,6 +147,24 @@ impl Server {
         let signal = if stands_still { "-STOP" } else { "-CONT" };
         let signalled = Command::new("kill").arg(signal).args(pids).status();
         assert!(signalled.expect("kill runs").success(), "one of its processes could not be signalled");
+    }
+
+    /// Has it speak TLS from now on, with that certificate and that key, both in PEM.
+    #[allow(dead_code, reason = "the log's tests use it, and no others")]
+    pub(crate) fn secure(&mut self, certificate: &str, key: &str) {
+        self.settings = vec!["ssl=on".to_owned()];
+        for (setting, name, text) in [("ssl_cert_file", "server.crt", certificate), ("ssl_key_file", "server.key", key)]
+        {
+            let path = self.folder.path().join(name);
+            fs::write(&path, text).expect("a folder of ours");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
+            if is_root() {
+                chown(&path, Some(NOBODY), Some(NOBODY)).expect("it is ours to give away");
+            }
+            self.settings.push(format!("{setting}={}", path.display()));
+        }
+        self.kill();
+        self.go_on();
     }
 
     fn data(&self) -> PathBuf {

@@ -88,6 +88,7 @@ pub(super) fn waits_for(wait: &Value, screen: &Screen) -> Option<String> {
         "node_paused" => "the node, which is paused",
         "schedule_paused" => "its schedule, which is paused",
         "workspace_elsewhere" => "its files, which are on another node's disk",
+        "workspace_damaged" => "its files, which cannot be read in the shared store",
         "hours" => "the hours of its lane and its node",
         "session" => "the missions of its session that come first",
         "lane" => "room in its lane",

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use std::io::ErrorKind;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
@@ -86,20 +87,26 @@ pub(super) async fn bytes(
 
 /// The bytes as a file: where they lie, or, of what is in a store elsewhere, a copy that is gone when it is sent.
 async fn opened(app: &App, no: MissionNo, its: ArtifactsOf, sha256: Digest) -> Result<tokio::fs::File, Problem> {
-    let path = app.artifacts.path(no, &sha256);
+    let folder = app.artifacts.clone();
     let open = move || match its.place()? {
         Some((store, place)) => store.fetch(place, &sha256),
-        None => Ok(std::fs::File::open(&path)?),
+        None => Ok(folder.fetch(no, &sha256)?),
     };
     let opened = tokio::task::spawn_blocking(open).await.map_err(|error| Problem::task_failed(&error))?;
+    let at = || format!("`artifacts/{no}/{sha256}` in the node's data directory");
     opened.map(tokio::fs::File::from_std).map_err(|error| match error {
         // Whoever took the mission over has its record, and not its files.
-        ArtifactError::Folder(error) if error.kind() == std::io::ErrorKind::NotFound && app.engine.has_fleet() => {
+        ArtifactError::Folder(error) if error.kind() == ErrorKind::NotFound && app.engine.has_fleet() => {
             let detail = "the bytes of this artifact are on the disk of the node that had this mission before";
             Problem::unavailable("artifact_elsewhere", detail)
         }
-        away @ (ArtifactError::Away(_) | ArtifactError::NoStore) => Problem::shared_store_away(&away),
-        other => Problem::internal(&other),
+        ArtifactError::Folder(error) if error.kind() == ErrorKind::NotFound => {
+            Problem::artifact(&ArtifactError::Missing { at: at() })
+        }
+        ArtifactError::Folder(error) if error.kind() == ErrorKind::InvalidData => {
+            Problem::artifact(&ArtifactError::Damaged { at: at(), why: error.to_string() })
+        }
+        other => Problem::artifact(&other),
     })
 }
 

@@ -46,10 +46,22 @@ pub(crate) const CODES: &[Known] = &[
         "`detail` names the rule. Approve with arguments that the constraints allow, approve the call as it is, or deny it.",
     ),
     known(
+        "artifact_damaged",
+        &[503],
+        "What lies where an artifact was stored is not what was stored: other bytes, more or fewer, or no file at all. `at` says where; the node's log has the same.",
+        "Operators: put back what was there (an older version of the object, a backup), or remove what is in its place: nothing of it is given out. Then ask again. To make it anew, dispatch or fork the mission.",
+    ),
+    known(
         "artifact_elsewhere",
         &[503],
         "The bytes of an artifact are on the disk of another node, which stored it before this one took its mission over.",
         "Copy that node's `artifacts` folder here, or wait until it is there again. Missions that must not lose theirs store them as `shared` or `pushback`.",
+    ),
+    known(
+        "artifact_missing",
+        &[503],
+        "An artifact is on record, and its bytes are gone from where they were stored: `at` says where they should be.",
+        "Operators: put them back from a backup of the data directory or of the shared store, under the same name. Then ask again. To make it anew, dispatch or fork the mission.",
     ),
     known(
         "backup_runs",

@@ -3,6 +3,7 @@
 //! The public text says what was wrong and what to do; causes inside the node go to the log, under the same code.
 
 use std::error::Error;
+use std::io::ErrorKind;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -17,7 +18,7 @@ use sortie_engine::act::ActError;
 use sortie_engine::fleet::Member;
 use sortie_engine::intake::DispatchError;
 use sortie_engine::shown::MissionView;
-use sortie_engine::{ArtifactError, ReadError};
+use sortie_engine::{ArtifactError, CarryError, ReadError};
 
 /// A problem, ready to be answered.
 #[derive(Debug, Clone)]
@@ -38,6 +39,9 @@ const BREATHER_SECONDS: u32 = 1;
 
 /// How long a client is asked to wait when the disk is full: somebody has to make room.
 const DISK_SECONDS: u32 = 60;
+
+/// How long a client is asked to wait for what somebody has to put back.
+const OPERATOR_SECONDS: u32 = 60;
 
 /// How long a client is asked to wait while the node is drained: others go on with what it had then.
 const DRAIN_SECONDS: u32 = 5;
@@ -110,13 +114,31 @@ impl Problem {
         Self { retry_after_seconds: Some(BREATHER_SECONDS), ..problem }
     }
 
+    /// An artifact that is on record is not given: its bytes are not here now, or not any more.
+    pub(super) fn artifact(error: &ArtifactError) -> Self {
+        let (code, at) = match error {
+            ArtifactError::Away(_) | ArtifactError::NoStore => return Self::shared_store_away(error),
+            ArtifactError::Missing { at } => ("artifact_missing", at),
+            ArtifactError::Damaged { at, .. } => ("artifact_damaged", at),
+            other => return Self::internal(other),
+        };
+        tracing::error!(%error, code, "the bytes of an artifact are not what is on record");
+        let detail = match code {
+            "artifact_missing" => format!("the bytes of this artifact are gone: there is no {at}"),
+            _ => format!("what is there is not what was stored, and is not given out: {error}"),
+        };
+        Self::unavailable(code, &format!("{detail}; it can be asked for again once the operator has put it back"))
+            .retry_after(OPERATOR_SECONDS)
+            .with("at", json!(at))
+    }
+
     /// The store that nodes share cannot be used now.
     pub(super) fn shared_store_away(error: &ArtifactError) -> Self {
         // Where it is, and what it says, is the operator's business.
         tracing::warn!(%error, code = "shared_store_away", "a request needs the shared store");
         let detail = match error {
             ArtifactError::NoStore => error.to_string(),
-            _ => "the store that nodes share, where this artifact is, cannot be used now".to_owned(),
+            _ => "the store that nodes share, where this is kept, cannot be used now".to_owned(),
         };
         Self::unavailable("shared_store_away", &detail)
     }
@@ -229,8 +251,15 @@ impl From<DispatchError> for Problem {
             DispatchError::DiskLow => {
                 Self { retry_after_seconds: Some(DISK_SECONDS), ..Self::unavailable("disk_low", &detail) }
             }
-            DispatchError::Artifacts(error @ (ArtifactError::Away(_) | ArtifactError::NoStore)) => {
-                Self::shared_store_away(&error)
+            DispatchError::Artifacts(
+                error @ (ArtifactError::Away(_)
+                | ArtifactError::NoStore
+                | ArtifactError::Missing { .. }
+                | ArtifactError::Damaged { .. }),
+            ) => Self::artifact(&error),
+            DispatchError::Artifacts(ArtifactError::Folder(error)) if error.kind() == ErrorKind::NotFound => {
+                let at = "artifact of the mission in the node's data directory that the fork would begin with";
+                Self::artifact(&ArtifactError::Missing { at: at.to_owned() })
             }
             DispatchError::Artifacts(_) => Self::unavailable("disk_low", &detail),
             DispatchError::Stopping => Self::unavailable("stopping", &detail),
@@ -252,6 +281,7 @@ impl From<ReadError> for Problem {
                 Self::not_found(&format!("such record of this mission: it has {records}, counted from 1"))
             }
             error @ ReadError::Task(_) => Self::task_failed(&error),
+            ReadError::Workspace(CarryError::Away(why)) => Self::shared_store_away(&ArtifactError::Away(why)),
             error => Self::internal(&error),
         }
     }

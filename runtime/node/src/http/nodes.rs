@@ -212,7 +212,7 @@ pub(super) async fn begin_empty(
     let named = id.clone();
     let no = app.mission(id).await?;
     if !app.to_the_end(move |engine| async move { engine.go_on_empty(no).await }).await?? {
-        let detail = "the mission does not wait for files that are on another node's disk";
+        let detail = "the mission does not wait for files that are on another node's disk, or cannot be read in the shared store";
         return Err(Problem::new(StatusCode::CONFLICT, "refused", detail));
     }
     Ok(match app.state_for(&holder, no).await? {

@@ -365,6 +365,7 @@ fn problem() -> Value {
             "revision": said("Of `revised`: the revision that the schedule has.", json!({"type": "integer"})),
             "decision": said("Of `already_decided`: what was decided.", json!({})),
             "arguments_changed": said("Of `already_decided`: whether the call was approved with other arguments.", json!({"type": "boolean"})),
+            "at": said("Of `artifact_missing` and `artifact_damaged`: where the bytes should be.", json!({"type": "string"})),
             "last": said("Of `position_ahead`: where the log ends.", json!({"type": "integer"})),
             "error": said("Of `tool_failed`: the code of the tool's error.", text.clone()),
         },

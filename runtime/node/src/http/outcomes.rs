@@ -117,7 +117,8 @@ const TAKEN: &[&str] = &[
 /// Of one that somebody sent.
 const SENT: &[&str] = &["idempotency_conflict", "not_json", "wrong_instance"];
 /// Of that of a fork, which is made of one that was taken.
-const FORKED: &[&str] = &["fork_refused", "idempotency_conflict", "invalid_action"];
+const FORKED: &[&str] =
+    &["artifact_damaged", "artifact_missing", "fork_refused", "idempotency_conflict", "invalid_action"];
 /// Of that of a delivery to a hook: what its templates come to may be no envelope, or one for another node.
 const DELIVERED: &[&str] = &[
     "holder_away",
@@ -242,7 +243,7 @@ const OWN: &[Row] = &[
             (206, "The part of it that was asked for.", PART),
             (304, "It is one that the client has.", ARTIFACT),
         ],
-        &["artifact_elsewhere", "range_not_satisfiable", "shared_store_away"],
+        &["artifact_damaged", "artifact_elsewhere", "artifact_missing", "range_not_satisfiable", "shared_store_away"],
         RANGES,
     ),
     (
@@ -320,7 +321,7 @@ const OWN: &[Row] = &[
     (Method::POST, "/v1/node/halt", &[BEGUN], ACT, &[]),
     (Method::POST, "/v1/node/drain", &[BEGUN], &[], &[]),
     (Method::POST, "/v1/node/undrain", TOLD, &["refused"], &[]),
-    (Method::POST, "/v1/missions/{id}/workspace", TOLD, &["refused"], &[]),
+    (Method::POST, "/v1/missions/{id}/workspace", TOLD, &["refused", "shared_store_away"], &[]),
     (
         Method::POST,
         "/v1/deliveries/{id}/redeliver",

@@ -21,8 +21,16 @@ const WHY: &[(&str, &str)] = &[
         "Changing a call must not be a way around the mission's constraints: what an approval puts in is held against them like what the plugin wanted.",
     ),
     (
+        "artifact_damaged",
+        "Whoever reads an artifact relies on its being what the mission made: each is held against the digest on record, and what differs is not given out.",
+    ),
+    (
         "artifact_elsewhere",
         "Artifacts of the scope `factory` lie on the disk of the node that made them. What is not here is not made up.",
+    ),
+    (
+        "artifact_missing",
+        "The record says that it was stored, so that somebody or something took it away since. What is not there is not made up.",
     ),
     (
         "backup_runs",

@@ -211,7 +211,7 @@ pub(crate) fn routes() -> Vec<Route> {
             POST,
             "/v1/missions/{id}/workspace",
             Operate,
-            "Go on with an empty workspace, where its own is on another node's disk",
+            "Go on with an empty workspace, where its own is on another node's disk or cannot be read in the shared store",
             json::<Either<MissionView, Acted>>(),
             nodes::begin_empty,
         ),

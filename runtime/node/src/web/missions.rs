@@ -192,6 +192,7 @@ pub(super) fn waits(wait: &Value, clock: &Clock) -> Markup {
         "node_paused" => "waits: the node is paused",
         "schedule_paused" => "waits: its schedule is paused",
         "workspace_elsewhere" => "waits: its files are on another node",
+        "workspace_damaged" => "waits: its files cannot be read in the shared store",
         "hours" => "waits: its lane is shut",
         "session" => "waits for another mission of its session",
         "lane" => "waits for room in its lane",

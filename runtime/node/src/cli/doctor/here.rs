@@ -13,7 +13,7 @@ use sortie_contract::plugin::PluginRef;
 use sortie_journal::{Examined, Options, examine};
 use sortie_mcp::McpServer;
 use sortie_models::{Configured, Health, Models as _};
-use sortie_objects::Objects;
+use sortie_objects::{Fault, Objects};
 use sortie_tools::{BuiltIn, ConfigError, Provider as _};
 
 use super::{Finding, taken_by, with_causes};
@@ -161,7 +161,18 @@ async fn shared_store(config: &Config) -> Option<Finding> {
     // What is wrong with the configuration is told with it.
     let objects = Objects::open(&config.artifact).ok()??;
     let place = text::plain(objects.place());
-    Some(match objects.probe(&format!("doctor-{}", std::process::id())).await {
+    let me = format!("doctor-{}", std::process::id());
+    let mut tried = objects.probe(&me).await;
+    if tried.is_ok() && config.workspace.portable {
+        tried = objects.gives_once(&me).await;
+    }
+    Some(match tried {
+        Err(error @ Fault::Odd(_)) => {
+            let says = format!(
+                "{place} is not fit for `[workspace] portable`: {error}; two nodes could both have a workspace. Use another store"
+            );
+            Finding::new(WHAT, Err(says))
+        }
         Ok(()) => Finding::new(WHAT, Ok(format!("{place} can be written and read from here"))),
         Err(error) => {
             let why = with_causes(&error);

@@ -10,7 +10,7 @@ use futures_util::future::FutureExt as _;
 use sortie_contract::digest::Digest;
 use sortie_contract::record::{Record, Stamped};
 use sortie_contract::tool::ToolInfo;
-use sortie_contract::{MissionNo, Timestamp};
+use sortie_contract::{MissionNo, Timestamp, limit};
 use sortie_engine::rehearsal::{Audience, Enough, Step};
 use sortie_journal::{Claim, Journal, claim, is_in_use, peek};
 use sortie_sandbox::BoxFuture;
@@ -21,10 +21,13 @@ use super::super::super::client::{Client, with_causes};
 use super::super::super::replay::{NEVER, artifact_of, records_of, tools_of};
 use super::super::super::text::Progress;
 use super::super::super::{Failure, named};
-use crate::backup;
+use crate::{backup, bounded};
 
 /// The journal of a data directory.
 const JOURNAL: &str = "journal.redb";
+
+/// What stands in its place where the missions are in a database.
+const IDENTITY: &str = crate::store::IDENTITY;
 
 /// What a node holds of it, for as long as it runs.
 const MARK: &str = "journal.redb.mark";
@@ -161,7 +164,8 @@ impl Source {
                     None => folder.number_of_child(&mission.id).await?,
                 };
                 let path = lies.join(no.to_string()).join(sha256?.to_string());
-                tokio::task::spawn_blocking(move || std::fs::read(path)).await.ok()?.ok()
+                let read = move || bounded::bytes(bounded::file(&path)?, limit::ARTIFACT_BYTES_MAX as u64);
+                tokio::task::spawn_blocking(read).await.ok()?.ok()
             }
         }
     }
@@ -213,6 +217,10 @@ async fn at(place: &Path) -> Result<Option<Folder>, Failure> {
     if !place.exists() {
         return Ok(None);
     }
+    // It is read more than once.
+    if let Err(error) = bounded::file(place) {
+        return Err(Failure::unusable(format!("{}: {error}", place.display())));
+    }
     let (archive, folder) = (place.to_owned(), tempfile::tempdir()?);
     let to = folder.path().to_owned();
     let taken = tokio::task::spawn_blocking({
@@ -230,6 +238,13 @@ async fn at(place: &Path) -> Result<Option<Folder>, Failure> {
 async fn of_folder(folder: PathBuf) -> Result<Folder, Failure> {
     let path = folder.join(JOURNAL);
     let place = folder.display();
+    // What the node has in a database is not read past it: it may be another node's by now.
+    if !path.exists() && folder.join(IDENTITY).exists() {
+        return Err(Failure::unusable(format!(
+            "the missions of the node of {place} are in the database that its `[node] store` names, and not in this folder: ask the node (`--journal` \
+             without a directory, or with the missions' ids), or check a backup of it (`sortie backup FILE`)"
+        )));
+    }
     if !path.is_file() {
         return Err(Failure::unusable(format!("{place} is no node's data directory: there is no {JOURNAL} in it")));
     }
