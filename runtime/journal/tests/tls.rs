@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
 mod postgres_kit {
+    #[allow(dead_code, reason = "the tests of the log use more of it")]
     pub(crate) mod server;
 }
 
