@@ -4,11 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
 mod postgres_kit {
+    #[allow(dead_code, reason = "the tests of the log use more of it")]
     pub(crate) mod server;
 }
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use postgres_kit::server::Server;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
@@ -131,12 +131,11 @@ fn authorities_that_cannot_be_read_are_named_and_not_waited_for() {
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
     let pipe = pipe.display().to_string();
     let gone = folder.path().join("gone").display().to_string();
-    let begun = Instant::now();
+    // A pipe that were waited for would be waited for here.
     for path in [&text, &cut, &junk, &pipe, &gone, &folder.path().display().to_string()] {
         let url = format!("postgres://sortie:{PASSWORD}@127.0.0.1:1/d?sslmode=verify-full&sslrootcert={path}");
         let store = Store::at(&url, "n", "n");
         refused(path, &store, &["`sslrootcert`", path, "in PEM"]);
         assert!(matches!(store.look(), Err(StoreError::Roots { .. })), "{path}");
     }
-    assert!(begun.elapsed() < Duration::from_secs(20), "a pipe is not waited for");
 }

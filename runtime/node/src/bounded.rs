@@ -46,7 +46,7 @@ mod tests {
         let (pipe, text) = (folder.path().join("pipe"), folder.path().join("text"));
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::from_raw_mode(0o600)).expect("made");
         std::fs::write(&text, "abc").expect("written");
-        for path in [&pipe, folder.path(), Path::new("/dev/zero")] {
+        for path in [pipe.as_path(), folder.path(), Path::new("/dev/zero")] {
             assert!(file(path).expect_err("no file").to_string().contains("it is no file"), "{}", path.display());
         }
         assert_eq!(bytes(file(&text).expect("a file"), 3).expect("read"), b"abc");
