@@ -73,8 +73,10 @@ fn child(objective: &str, plan: &Value) -> Value {
 
 /// A mission that dispatches others: one leaves something, two are alike but for what they are told, one fails.
 fn family(id: &str) -> Value {
-    let leaves = json!([{ "id": "f", "tool": "Write", "with": { "path": "f.txt", "content": "left" }, "artifact": "f.txt" }]);
-    let told = "{{ steps.leaves.result.artifacts | length }} of {{ steps.leaves.result.mission_id }}; {{ steps.fails.error }}";
+    let leaves =
+        json!([{ "id": "f", "tool": "Write", "with": { "path": "f.txt", "content": "left" }, "artifact": "f.txt" }]);
+    let told =
+        "{{ steps.leaves.result.artifacts | length }} of {{ steps.leaves.result.mission_id }}; {{ steps.fails.error }}";
     let last = json!({ "id": "last", "needs": ["leaves", "each", "fails"], "tool": "Write", "with": { "path": "last.txt", "content": told } });
     let steps = json!([
         { "id": "leaves", "mission": child("Leave something.", &leaves) },
@@ -194,7 +196,8 @@ async fn missions(node: &mut Node) -> Vec<(String, &'static str)> {
     one("family", "completed");
     one("family.child-1", "completed");
     let sleeps = || child("Sleep.", &json!([{ "id": "s", "sleep": "6h" }]));
-    node.accept(&automation("one-cancelled", &json!([{ "id": "m", "mission": sleeps(), "on_error": "continue" }]))).await;
+    node.accept(&automation("one-cancelled", &json!([{ "id": "m", "mission": sleeps(), "on_error": "continue" }])))
+        .await;
     until_child_runs(node, "one-cancelled.child-1").await;
     cancel(node, "one-cancelled.child-1").await;
     node.until_final("one-cancelled").await;
