@@ -10,12 +10,14 @@
 //! | `place` | whose a dispatch is, before this node decides about it |
 //! | `adopt` | what another left that died goes on here |
 //! | `workspace` | missions whose files are on another node's disk |
+//! | `pools` | what nodes share out among themselves: lanes, and budgets wider than a mission |
 //! | `drain` | a node that is to be stopped for good, or for a while |
 
 mod adopt;
 mod card;
 mod drain;
 mod place;
+mod pools;
 mod workspace;
 
 use std::collections::BTreeSet;
@@ -106,6 +108,8 @@ pub(crate) struct Membership {
     /// By the steady clock, when the others were looked at last.
     seen_at: Mutex<Option<Duration>>,
     sessions: workspace::Sessions,
+    /// Shares that came while this process runs, once their books are taken up.
+    came: Mutex<Vec<ShareNo>>,
     /// What others were given since they said last how much they have to do.
     placed: Mutex<FxHashMap<ShareNo, place::Placed>>,
     /// There is something to tell at once.

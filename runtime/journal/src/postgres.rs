@@ -20,6 +20,7 @@ mod held;
 mod hold;
 mod link;
 mod log;
+mod pools;
 mod read;
 mod schema;
 mod scribe;
@@ -49,6 +50,7 @@ use self::claims::{Claimer, Wanted};
 use self::held::{Holding, spans};
 use self::hold::{Held, Holder};
 use self::link::{Dial, Link, Param};
+use self::pools::{EXCHANGES_MAX, Exchange, Pooler};
 use self::read::{Reader, wait};
 use self::scribe::{Order, Scribe};
 use self::script::Known;
@@ -227,6 +229,7 @@ pub struct PostgresLog {
     reader: Reader,
     holding: Arc<Holding>,
     claims: mpsc::Sender<Wanted>,
+    pools: mpsc::Sender<Exchange>,
     orders: mpsc::Sender<Order>,
     card: Arc<Mutex<String>>,
     gives_back: Arc<AtomicBool>,
@@ -315,6 +318,11 @@ impl PostgresLog {
         let (claims, claimed) = mpsc::channel(CLAIMS_MAX);
         let claimer = Claimer::new(dial.clone(), holder.opening.clone(), Arc::clone(&holding));
         hand.runtime.spawn(claimer.run(claimed));
+        let (pools, exchanges) = mpsc::channel(EXCHANGES_MAX);
+        // What a process before this one sent may be on its way still.
+        let pooler =
+            Pooler { dial: dial.clone(), link: None, opening: holder.opening.clone(), mine: share, unheard: true };
+        hand.runtime.spawn(pooler.run(exchanges));
         let (card, gives_back) = (Arc::<Mutex<String>>::default(), Arc::new(AtomicBool::new(false)));
         // From here on the scribe gives signs of life.
         drop(keeper);
@@ -348,6 +356,7 @@ impl PostgresLog {
             reader,
             holding,
             claims,
+            pools,
             orders,
             card,
             gives_back,

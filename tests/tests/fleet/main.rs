@@ -10,6 +10,7 @@ mod server;
 mod dialects;
 mod faults;
 mod kit;
+mod pools;
 
 use std::time::{Duration, Instant};
 

@@ -9,12 +9,12 @@ use jiff::civil::date;
 use sortie_contract::{MicroUsd, MissionNo, Spend};
 use sortie_journal::sim::sample_head;
 use sortie_journal::{
-    Account, AdoptError, Adopted, Append, Cursor, Fleet, Head, Log, MemoryFleet, MemoryLog, Movement, OwnedKeys, Owner,
+    Account, AdoptError, Adopted, Append, Balance, Cursor, Fleet, Head, Log, MemoryFleet, MemoryLog, Movement, OwnedKeys, Owner,
     Pinned, ShareNo, WriteError,
 };
 
 use super::snapshots::copy_of;
-use super::{Dice, Dispatch, id_of, made, moved, plain, stamped};
+use super::{Dice, Dispatch, id_of, made, moved, plain, pools, stamped};
 
 /// Several nodes on a store that begins empty.
 pub(crate) trait Kit {
@@ -78,6 +78,9 @@ pub(crate) fn laws<'a>(make: &dyn Fn() -> Box<dyn Kit + 'a>) {
         what_lies_between_two_adopted_shares_is_somebody_elses,
         a_share_that_was_given_back_is_anybodys_at_once,
         nobody_is_sure_who_is_not_heard,
+        pools::what_one_gives_back_another_gets_and_never_more_than_there_is,
+        pools::what_was_held_goes_to_whoever_adopts_it_once_it_says_so,
+        pools::many_that_ask_at_once_hold_no_more_than_there_is,
     ] {
         law(&*make());
     }
@@ -277,6 +280,7 @@ fn what_a_silent_node_left_is_adopted_once_and_whole(kit: &dyn Kit) {
         cursors: vec![(of_a[0], Cursor::default())],
         clocks: vec![(of_a[0], 70)],
         schedules: vec![id_of(1)],
+        balances: vec![(account("vp"), Balance { spent: Spend::NOTHING, reserved: Spend { llm_calls: 1, cost: MicroUsd(3) } })],
     };
     assert_eq!((adopted, shown), (expected, of_a.to_vec()));
     assert!(matches!(adopt(&*c, ShareNo(0)), Err(AdoptError::Gone { .. })), "somebody was faster");
@@ -446,7 +450,7 @@ fn adopts_from(kit: &dyn Kit, model: &Memory, logs: &mut [(Box<dyn Log>, MemoryL
 fn one_step(log: &dyn Log, model: &MemoryLog, dice: &mut Dice, step: usize) {
     let heads = model.heads_oldest_first(None, usize::MAX).unwrap();
     let some = if heads.is_empty() { None } else { Some(heads[dice.at(heads.len())].clone()) };
-    match (dice.below(16), some) {
+    match (dice.below(17), some) {
         (0..6, _) => {
             let session = Some(dice.below(4)).filter(|session| *session > 0);
             let dispatch = Dispatch { id: dice.below(20), key: dice.below(20), vp: dice.below(6), session };
@@ -479,6 +483,7 @@ fn one_step(log: &dyn Log, model: &MemoryLog, dice: &mut Dice, step: usize) {
             let position = (*model.follow().borrow()).saturating_sub(dice.below(4));
             [log, model].map(|log| log.prune_feed_before(position).unwrap()).fill(());
         }
+        (16, _) => pools::alike([log, model], dice, step),
         _ => {}
     }
 }

@@ -5,6 +5,7 @@
 mod balances;
 pub(crate) mod fleet;
 mod pins;
+mod pools;
 mod snapshots;
 
 use std::collections::BTreeSet;
