@@ -31,7 +31,7 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -238,7 +238,10 @@ pub struct PostgresLog {
     leases: Leases,
     /// Missions that have no readable head. Locked alone.
     headless: Mutex<BTreeSet<MissionNo>>,
-    /// Those of them whose names are to be given up. Locked alone.
+    /// How many removals were handed over, and of how many it is known that they are done.
+    removed: AtomicU64,
+    gone: AtomicU64,
+    /// Those of the headless whose names are to be given up. Locked alone.
     nameless: Arc<Mutex<Vec<u64>>>,
     queue: mpsc::UnboundedSender<Message>,
     load: Arc<Load>,
@@ -364,6 +367,8 @@ impl PostgresLog {
             index,
             leases: Leases::after(first_lease(token)),
             headless: Mutex::new(headless),
+            removed: AtomicU64::new(0),
+            gone: AtomicU64::new(0),
             nameless,
             queue,
             load: Load::new(appends_max, bytes_max),

@@ -32,8 +32,12 @@ impl PostgresLog {
             return Err(WriteError::Overloaded);
         }
         let (answer, told) = oneshot::channel();
-        self.claims.try_send(Wanted { keys, answer }).map_err(|_| WriteError::Overloaded)?;
-        told.await.unwrap_or(Err(WriteError::Closed))
+        let removed = self.removed.load(Ordering::SeqCst);
+        let after = if self.gone.load(Ordering::SeqCst) < removed { Some(self.barrier()?) } else { None };
+        self.claims.try_send(Wanted { keys, after, answer }).map_err(|_| WriteError::Overloaded)?;
+        let owner = told.await.unwrap_or(Err(WriteError::Closed))?;
+        self.gone.fetch_max(removed, Ordering::SeqCst);
+        Ok(owner)
     }
 
     /// What this node has adopted, and is reading still, is not there yet: it is told as that of whoever left it.
@@ -185,11 +189,7 @@ impl Fleet for PostgresLog {
         self.holding.shares()
     }
 
-    fn exchange(
-        &self,
-        shares: Vec<ShareNo>,
-        asks: Vec<PoolAsk>,
-    ) -> BoxFuture<'_, Result<Vec<PoolSaid>, WriteError>> {
+    fn exchange(&self, shares: Vec<ShareNo>, asks: Vec<PoolAsk>) -> BoxFuture<'_, Result<Vec<PoolSaid>, WriteError>> {
         Box::pin(async move {
             self.takes()?;
             if self.is_away() {

@@ -9,8 +9,8 @@ use jiff::civil::date;
 use sortie_contract::{MicroUsd, MissionNo, Spend};
 use sortie_journal::sim::sample_head;
 use sortie_journal::{
-    Account, AdoptError, Adopted, Append, Balance, Cursor, Fleet, Head, Log, MemoryFleet, MemoryLog, Movement, OwnedKeys, Owner,
-    Pinned, ShareNo, WriteError,
+    Account, AdoptError, Adopted, Append, Balance, Cursor, Fleet, Head, Log, MemoryFleet, MemoryLog, Movement,
+    OwnedKeys, Owner, Pinned, ShareNo, WriteError,
 };
 
 use super::snapshots::copy_of;
@@ -70,6 +70,7 @@ pub(crate) fn laws<'a>(make: &dyn Fn() -> Box<dyn Kit + 'a>) {
         each_has_numbers_of_its_own_and_sees_no_others as fn(&dyn Kit),
         whoever_claims_first_decides_and_a_claim_is_whole_or_not_at_all,
         a_name_goes_with_its_mission_and_a_home_stays,
+        a_name_that_is_claimed_while_its_mission_goes_is_one_nodes,
         whoever_has_a_mission_answers_for_it_wherever_its_vp_is_at_home,
         a_schedule_is_one_nodes,
         what_a_silent_node_left_is_adopted_once_and_whole,
@@ -213,6 +214,19 @@ fn a_name_goes_with_its_mission_and_a_home_stays(kit: &dyn Kit) {
     }
 }
 
+fn a_name_that_is_claimed_while_its_mission_goes_is_one_nodes(kit: &dyn Kit) {
+    let [a, b] = [0, 1].map(|node| kit.open(node));
+    for round in 0..20 {
+        let no = take(&*a, of_vp(round, 1));
+        // Its removal may be on its way still.
+        a.remove(no).unwrap();
+        assert_eq!(claim(&*a, of_vp(round, 1)), None);
+        a.barrier().unwrap().wait().unwrap();
+        assert_eq!(claim(&*b, of_vp(round, 2)), Some(ShareNo(0)), "round {round}: it was claimed anew");
+        take(&*a, of_vp(round, 1));
+    }
+}
+
 fn whoever_has_a_mission_answers_for_it_wherever_its_vp_is_at_home(kit: &dyn Kit) {
     let [a, b] = [0, 1].map(|node| kit.open(node));
     let no = take(&*a, of_vp(1, 1));
@@ -280,7 +294,10 @@ fn what_a_silent_node_left_is_adopted_once_and_whole(kit: &dyn Kit) {
         cursors: vec![(of_a[0], Cursor::default())],
         clocks: vec![(of_a[0], 70)],
         schedules: vec![id_of(1)],
-        balances: vec![(account("vp"), Balance { spent: Spend::NOTHING, reserved: Spend { llm_calls: 1, cost: MicroUsd(3) } })],
+        balances: vec![(
+            account("vp"),
+            Balance { spent: Spend::NOTHING, reserved: Spend { llm_calls: 1, cost: MicroUsd(3) } },
+        )],
     };
     assert_eq!((adopted, shown), (expected, of_a.to_vec()));
     assert!(matches!(adopt(&*c, ShareNo(0)), Err(AdoptError::Gone { .. })), "somebody was faster");
