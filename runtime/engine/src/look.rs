@@ -227,7 +227,8 @@ impl Engine {
             }
             Some(WaitsFor::Lane) => wait(WaitKind::Lane, None),
             Some(WaitsFor::LaneElsewhere) => {
-                let why = Some("other nodes of the store run what its lane has room for, or are asked for it".to_owned());
+                let why =
+                    Some("other nodes of the store run what its lane has room for, or are asked for it".to_owned());
                 Some(WaitView { what: WaitKind::Lane, until: None, mission_id: None, why })
             }
             Some(WaitsFor::Room) => wait(WaitKind::Node, None),

@@ -62,10 +62,7 @@ impl Engine {
 
     /// Whether missions are started at all.
     pub(crate) fn takes_turns(&self) -> bool {
-        !self.is_stopping()
-            && self.artifacts.room() != Room::Full
-            && self.first_look.is_over()
-            && self.gives_turns()
+        !self.is_stopping() && self.artifacts.room() != Room::Full && self.first_look.is_over() && self.gives_turns()
     }
 
     /// A mission's turn, from its start to the end of its run.

@@ -166,7 +166,8 @@ impl Mission {
 
     /// The calls that wait for their payment and might have it now; none, before the mission has had a turn in its window.
     pub fn bills(&self) -> impl Iterator<Item = Bill> {
-        let unpaid = self.calls.in_flight().iter().filter(|flight| flight.unpaid.is_some() && !self.windows.is_awaited());
+        let unpaid =
+            self.calls.in_flight().iter().filter(|flight| flight.unpaid.is_some() && !self.windows.is_awaited());
         unpaid.map(|flight| {
             let Payer { lane, source, vp } = self.payer();
             Bill { lane: lane.clone(), source: source.clone(), vp: vp.clone(), wanted: flight.reserved }

@@ -78,7 +78,8 @@ impl Part {
         let spare = if self.others.lack > 0 { 0 } else { spare };
         let wanted = taken.saturating_add(begins).saturating_add(waits);
         // Where others lack some, what is too little for whatever waits is kept from those who could use it.
-        let most = if self.others.lack > 0 { taken.saturating_add(begins) } else { wanted.max(taken.saturating_add(spare)) };
+        let most =
+            if self.others.lack > 0 { taken.saturating_add(begins) } else { wanted.max(taken.saturating_add(spare)) };
         let keeps = taken.max(self.held.min(most));
         let gives = keeps < self.held;
         // What was taken counts, whoever gave it.

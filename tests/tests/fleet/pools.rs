@@ -14,7 +14,8 @@ use crate::kit::{Fleet, ended_once, sleeping};
 const LANES: &str = "lease = \"2s\"\n[[lane]]\nid = \"wide\"\nconcurrency = 64\ndefault = true\n[[lane]]\nid = \"narrow\"\nconcurrency = 2\n";
 
 /// Ten cents a day, for calls of one.
-const CENTS: &str = "lease = \"2s\"\n[[budget]]\nscope = \"node\"\nper = \"day\"\ncost_usd = 0.1\n[tool.Glob]\ncost_usd = 0.01\n";
+const CENTS: &str =
+    "lease = \"2s\"\n[[budget]]\nscope = \"node\"\nper = \"day\"\ncost_usd = 0.1\n[tool.Glob]\ncost_usd = 0.01\n";
 
 /// How many missions of a lane each node runs, as it says.
 async fn running(node: &Node) -> Vec<String> {

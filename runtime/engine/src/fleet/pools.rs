@@ -75,7 +75,10 @@ impl Engine {
                     Ok(lacks) => lacks,
                     Err(error) => {
                         let error = &error as &dyn std::error::Error;
-                        tracing::debug!(error, "the other nodes of the store cannot be asked for lanes and budgets now");
+                        tracing::debug!(
+                            error,
+                            "the other nodes of the store cannot be asked for lanes and budgets now"
+                        );
                         true
                     }
                 };
@@ -151,7 +154,8 @@ impl Engine {
     /// What there is to say of each pool, while these calls wait for their payment.
     fn asks(&self, sharing: &Sharing, strays: Vec<String>, bills: &[Bill]) -> Asks {
         let lanes = self.desk.offers(self.takes_turns(), &self.ambient);
-        let lanes = lanes.into_iter().map(|(lane, limit, offer)| (format!("lane:{lane}"), limit, offer, Of::Lane(lane)));
+        let lanes =
+            lanes.into_iter().map(|(lane, limit, offer)| (format!("lane:{lane}"), limit, offer, Of::Lane(lane)));
         let budgets = self.commit.wider().offers(self.ambient.wall(), bills);
         let gives = budgets.iter().any(|budget| budget.offer.gives);
         let budgets = budgets.into_iter().map(|part| (part.pool, part.limit, part.offer, Of::Budget(part.of)));

@@ -236,8 +236,7 @@ async fn balances(
     books: &Books,
 ) -> Result<(Booked<Account>, Booked<String>), Error> {
     let found = rows(link, BALANCES, &[&theirs]).await?;
-    let found: Booked<Account> =
-        found.iter().filter_map(|row| balance::row(&text(row.get(0)), row.get(1))).collect();
+    let found: Booked<Account> = found.iter().filter_map(|row| balance::row(&text(row.get(0)), row.get(1))).collect();
     let both: Booked<String> = found.iter().map(|(account, balance)| books.with(account.key(), *balance)).collect();
     done(link, BALANCES_GONE, &[&theirs]).await?;
     if !both.is_empty() {

@@ -44,12 +44,10 @@ pub(super) fn what_one_gives_back_another_gets_and_never_more_than_there_is(kit:
     assert_eq!((holds(&*a, 0, 0), holds(&*c, 0, 1)), (0, 1));
     let used = PoolAsk { used: 1, ..asks(1, 0) };
     says(&*c, &[used]).unwrap();
-    assert_eq!(says(&*b, &[asks(2, 0)]).unwrap()[0], PoolSaid {
-        held: 2,
-        others_hold: 1,
-        others_lack: 0,
-        others_used: 1,
-    });
+    assert_eq!(
+        says(&*b, &[asks(2, 0)]).unwrap()[0],
+        PoolSaid { held: 2, others_hold: 1, others_lack: 0, others_used: 1 }
+    );
     // The next process of a node has what the one before had, until it says otherwise.
     b.close().unwrap();
     let b = kit.open(1);
@@ -84,7 +82,7 @@ pub(super) fn what_was_held_goes_to_whoever_adopts_it_once_it_says_so(kit: &dyn 
 
 pub(super) fn many_that_ask_at_once_hold_no_more_than_there_is(kit: &dyn Kit) {
     let logs = [0, 1, 2].map(|node| kit.open(node));
-    let held = Mutex::new([0; 3]);
+    let held = Mutex::new([0_u64; 3]);
     std::thread::scope(|scope| {
         for (node, log) in logs.iter().enumerate() {
             let held = &held;

@@ -112,7 +112,7 @@ impl Purses {
             let Some(parts) = purse.parts_from(from) else { continue };
             let (spent, taken, least) = (ledger.spent(), ledger.all(), waits.least.unwrap_or_default());
             let dearest = parts.dearest;
-            let need = |of: fn(Spend) -> u64, limit| Need {
+            let need = |of: fn(Spend) -> u64, limit: u64| Need {
                 taken: of(taken),
                 used: of(spent),
                 begins: of(waits.begins),
@@ -275,7 +275,7 @@ impl Held {
 
     /// Why it does not cover a call that the budget would, were it this node's alone.
     pub(super) fn short(&self, limits: Limits, ledger: &Ledger, wanted: Spend) -> Option<Short> {
-        let Fit::SetAside(short) | Fit::Never(short) = ledger.fit(self.limits(limits), wanted) else { return None };
+        let (Fit::SetAside(short) | Fit::Never(short)) = ledger.fit(self.limits(limits), wanted) else { return None };
         let Self { held, others_used } = self;
         let why = format!(
             "of {limits} this node holds {} and {} model calls, and other nodes of the store have spent {} and {} model calls and hold \

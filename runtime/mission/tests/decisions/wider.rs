@@ -359,7 +359,11 @@ fn of_a_budget_that_nodes_share_out_a_call_takes_what_this_one_holds() {
     assert_eq!(offer(&mut node, &[&mission, &other]).1, (3, 8, 2, 0));
     node.purses.take(part.of, 6, Others { lack: 1, hold: 4, used: 4 });
     assert_eq!(node.purses.covered(other.now.wall, &bills(&[&mission, &other])), [1]);
-    assert_eq!(offer(&mut node, &[&mission, &other]).1, (5, 0, 0, 0), "others have spent what the dearer one waits for");
+    assert_eq!(
+        offer(&mut node, &[&mission, &other]).1,
+        (5, 0, 0, 0),
+        "others have spent what the dearer one waits for"
+    );
     let resumed = node.ticks(&mut other, 1);
     let [Record::CallResumed { call }] = resumed.as_slice() else { panic!("{resumed:?}") };
     assert_eq!(node.spent(&other), [(3, 2)]);

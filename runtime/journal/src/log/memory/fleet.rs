@@ -77,7 +77,13 @@ impl MemoryFleet {
     /// An empty one, at time zero, whose shares are held for `lease` without a sign of life.
     #[must_use]
     pub fn new(lease: Duration) -> Self {
-        let inner = Inner { lease, now: Duration::ZERO, places: BTreeMap::new(), claims: BTreeMap::new(), pools: BTreeMap::new() };
+        let inner = Inner {
+            lease,
+            now: Duration::ZERO,
+            places: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            pools: BTreeMap::new(),
+        };
         Self { store: Arc::new(Store { inner: Mutex::new(inner), turns: watch::Sender::new(0) }) }
     }
 
@@ -366,11 +372,7 @@ impl Fleet for MemoryLog {
         mine.map(|(share, _)| *share).collect()
     }
 
-    fn exchange(
-        &self,
-        shares: Vec<ShareNo>,
-        asks: Vec<PoolAsk>,
-    ) -> BoxFuture<'_, Result<Vec<PoolSaid>, WriteError>> {
+    fn exchange(&self, shares: Vec<ShareNo>, asks: Vec<PoolAsk>) -> BoxFuture<'_, Result<Vec<PoolSaid>, WriteError>> {
         Box::pin(async move {
             let me = self.seat().share;
             let Some(Writing(mut inner)) = self.takes()? else { return Ok(Vec::new()) };
@@ -378,9 +380,8 @@ impl Fleet for MemoryLog {
                 return Err(WriteError::Overloaded);
             }
             let now_ms = i64::try_from(inner.now.as_millis()).unwrap_or(i64::MAX);
-            let mut exchange = |ask: &PoolAsk| {
-                inner.pools.entry(ask.pool.clone()).or_default().exchange(now_ms, &shares, me, ask).0
-            };
+            let mut exchange =
+                |ask: &PoolAsk| inner.pools.entry(ask.pool.clone()).or_default().exchange(now_ms, &shares, me, ask).0;
             Ok(asks.iter().map(&mut exchange).collect())
         })
     }
