@@ -1,6 +1,7 @@
 //! What nodes share out among themselves: a lane runs no more than its slots over all of them, a budget pays for no more than there is, and
 //! all of both can be had by whoever needs it, also what a node held that died.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -76,12 +77,12 @@ async fn a_lane_runs_no_more_than_its_slots_over_all_nodes() {
         ended_once(&fleet, id).await;
         spans.push(ran(&fleet.nodes[0], id).await);
     }
-    assert_eq!(at_once(spans), 2, "never more, and both are used");
-    // No node has had all turns while others waited.
-    for node in &fleet.nodes {
-        let listed = node.get("/v1/missions?status=completed&limit=200").await.expect_status(200).json;
-        assert_eq!(listed["items"].as_array().map(Vec::len), Some(10));
-    }
+    assert_eq!(at_once(spans.clone()), 2, "never more, and both are used");
+    // No node had all turns while others waited: each had one among the first ten.
+    let mut begun: Vec<(i64, usize)> = spans.iter().enumerate().map(|(n, (from, _))| (*from, n % 3)).collect();
+    begun.sort_unstable();
+    let first: BTreeSet<usize> = begun.iter().take(10).map(|(_, node)| *node).collect();
+    assert_eq!(first.len(), 3, "{begun:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,21 +100,21 @@ async fn what_a_killed_node_held_of_a_lane_is_free_again_once_it_is_taken_over()
     }
     fleet.nodes[1].kill();
     // Whoever takes them over has what the dead one held, and lets it go where its missions do not need it.
-    let heir = until("they are taken over", async || {
-        let a = &fleet.nodes[0];
+    let a = &fleet.nodes[0];
+    until("they are taken over", async || {
         for id in ["m-1", "m-2"] {
             if a.get(&format!("/v1/missions/{id}")).await.status != 200 {
                 return None;
             }
         }
-        Some(a)
+        Some(())
     })
     .await;
     for id in ["m-1", "m-2"] {
-        heir.post(&format!("/v1/missions/{id}/cancel"), &Value::Null).await;
+        a.post(&format!("/v1/missions/{id}/cancel"), &Value::Null).await;
     }
     for id in ["m-3", "m-4"] {
-        assert_eq!(fleet.nodes[0].until_final(id).await["status"], "completed", "{id}");
+        assert_eq!(a.until_final(id).await["status"], "completed", "{id}");
     }
 }
 
@@ -133,7 +134,7 @@ fn paying(id: &str, node: &str, calls: usize) -> Value {
 }
 
 fn cents(usd: &Value) -> u64 {
-    (usd.as_f64().expect("a number") * 100.0).round() as u64
+    format!("{:.0}", usd.as_f64().expect("a number") * 100.0).parse().expect("a whole number")
 }
 
 /// How many cents these missions have spent, by their own books.

@@ -19,7 +19,7 @@ use sortie_mission::wider::{Bill, PartOf};
 use crate::Engine;
 
 /// How often somebody says again that it lacks some: at first, and once it has waited for long.
-const LACKS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+const LACKS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
 
 /// How often it is looked whether others lack what this node holds, and a new day has begun.
 const LOOKS: Duration = Duration::from_secs(1);
