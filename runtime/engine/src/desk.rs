@@ -11,7 +11,9 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use parking_lot::Mutex;
 use sortie_ambient::Surroundings;
 use sortie_contract::{LaneId, MissionNo, Timestamp};
+use sortie_mission::pool::{Offer, Others};
 use sortie_mission::queue::{Doors, Queue, Waiting, WaitsFor};
+use tokio::sync::Notify;
 
 use super::hours::NodeHours;
 
@@ -21,6 +23,8 @@ pub(crate) struct Desk {
     /// Whether some mission may have the node for itself: told without the lock, because each turn asks.
     may_be_alone: AtomicBool,
     hours: Arc<NodeHours>,
+    /// There is something to say to the nodes that share lanes and budgets out with this one.
+    short: Arc<Notify>,
 }
 
 struct Inner {
@@ -62,7 +66,7 @@ pub(crate) struct Look {
 impl Desk {
     pub(crate) fn new(queue: Queue, hours: Arc<NodeHours>) -> Self {
         let inner = Mutex::new(Inner { queue, arrivals: Arrivals::default() });
-        Self { inner, may_be_alone: AtomicBool::new(false), hours }
+        Self { inner, may_be_alone: AtomicBool::new(false), hours, short: Arc::default() }
     }
 
     /// A mission has got its number, and will arrive or be withdrawn. To be called in the order of numbers.
@@ -97,6 +101,9 @@ impl Desk {
         let wall = ambient.wall();
         self.hours.let_in(&mut inner.queue, wall);
         let no = inner.queue.pop(wall);
+        if no.is_none() && inner.queue.lacks() {
+            self.short.notify_one();
+        }
         if inner.queue.alone().is_some() {
             self.may_be_alone.store(true, Release);
         }
@@ -117,7 +124,27 @@ impl Desk {
 
     /// A mission gives its slot back.
     pub(crate) fn release(&self, no: MissionNo) {
-        self.inner.lock().queue.release(no);
+        if self.inner.lock().queue.release(no) {
+            self.short.notify_one();
+        }
+    }
+
+    /// What tells whoever waits for it that there is something to say about what nodes share out.
+    pub(crate) fn short(&self) -> &Arc<Notify> {
+        &self.short
+    }
+
+    /// What there is to say of each lane's part: see [`Queue::offers`].
+    pub(crate) fn offers(&self, runs: bool, ambient: &Surroundings) -> Vec<(LaneId, u64, Offer)> {
+        let mut inner = self.inner.lock();
+        // As in `pop`.
+        self.hours.let_in(&mut inner.queue, ambient.wall());
+        inner.queue.offers(runs)
+    }
+
+    /// What came of it. Whether more missions may run than before.
+    pub(crate) fn take(&self, lane: &LaneId, held: u64, others: Others) -> bool {
+        self.inner.lock().queue.take(lane, held, others)
     }
 
     /// A mission waits no longer. Says whether it did.

@@ -11,6 +11,7 @@
 //! | `adopt` | what another left that died goes on here |
 //! | `workspace` | missions whose files are on another node's disk |
 //! | `feed` | the events of all of them, for whoever reads them here |
+//! | `pools` | what nodes share out among themselves: lanes, and budgets wider than a mission |
 //! | `drain` | a node that is to be stopped for good, or for a while |
 
 mod adopt;
@@ -18,6 +19,7 @@ mod card;
 mod drain;
 mod feed;
 mod place;
+mod pools;
 mod workspace;
 
 pub(crate) use workspace::Unreachable;
@@ -111,6 +113,8 @@ pub(crate) struct Membership {
     /// By the steady clock, when the others were looked at last.
     seen_at: Mutex<Option<Duration>>,
     sessions: workspace::Sessions,
+    /// Shares that came while this process runs, once their books are taken up.
+    came: Mutex<Vec<ShareNo>>,
     /// What others were given since they said last how much they have to do.
     placed: Mutex<FxHashMap<ShareNo, place::Placed>>,
     /// How far the feed of all of them goes.

@@ -184,6 +184,10 @@ impl Live {
         let why = records.iter().rev().find_map(why_put_off);
         if inner.is_put_off || inner.mission.postponed_until().is_some() {
             inner.is_put_off = engine.commit.put_off().take_up(self.no, &inner.mission, why);
+            if records.iter().any(|stamped| matches!(stamped.record, Record::PaymentAwaited { .. })) {
+                // What this node holds of a budget may not be all that there is.
+                engine.desk.short().notify_one();
+            }
         }
         if std::mem::take(&mut inner.is_kept) {
             engine.clocks.is_on_record(self.no);

@@ -221,6 +221,11 @@ impl Engine {
                 Some(WaitView { what: WaitKind::Session, until: None, mission_id, why: None })
             }
             Some(WaitsFor::Lane) => wait(WaitKind::Lane, None),
+            Some(WaitsFor::LaneElsewhere) => {
+                let why =
+                    Some("other nodes of the store run what its lane has room for, or are asked for it".to_owned());
+                Some(WaitView { what: WaitKind::Lane, until: None, mission_id: None, why })
+            }
             Some(WaitsFor::Room) => wait(WaitKind::Node, None),
             None if status == Status::Queued => wait(WaitKind::Turn, None),
             None => None,

@@ -112,6 +112,8 @@ pub struct Settings {
     pub plugins_by: BTreeMap<String, PluginRef>,
     /// The lanes, and how many missions each runs side by side.
     pub lanes: Vec<(LaneId, usize)>,
+    /// Whether nodes of one store run so many of them together; otherwise each runs so many.
+    pub lanes_are_shared: bool,
     /// When the node and its lanes are open.
     pub hours: Arc<NodeHours>,
     /// How many missions run side by side, in all lanes.
@@ -197,6 +199,9 @@ impl Engine {
         let mut inventory = Inventory::new(queue);
         let unreadable = |error: sortie_journal::ReadError| OpenError::Unreadable(error.into());
         let log = log(&mut |no, head| inventory.add(no, &head, others)).map_err(unreadable)?;
+        if log.fleet().is_some() && settings.lanes_are_shared {
+            inventory.queue.share_out();
+        }
         let wider = WiderBooks::of(&*log, &settings.hours.zone, settings.budgets.clone());
         let wider = wider.map_err(unreadable)?;
         let known = admit_unread(&*log, &wider, &mut inventory, others, ambient.wall());
@@ -277,6 +282,7 @@ impl Engine {
             self.start_schedules();
         }
         self.start_payments();
+        self.start_pools();
         self.start_children();
         self.pump();
     }

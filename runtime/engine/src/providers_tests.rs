@@ -337,6 +337,7 @@ impl Bench {
             hours: Arc::default(),
             result_bytes_max: 1 << 20,
             schedules_max: 1_000,
+            lanes_are_shared: true,
             landing_share: 50,
             hold_max: std::time::Duration::from_secs(6 * 3_600),
             budgets: Vec::new(),

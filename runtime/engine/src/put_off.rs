@@ -8,10 +8,15 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 use sortie_contract::{MissionNo, Timestamp};
 use sortie_mission::Mission;
+use sortie_mission::wider::Bill;
 
 /// Missions whose calls are put off.
 #[derive(Debug, Default)]
-pub(crate) struct PutOff(Mutex<BTreeMap<MissionNo, Held>>);
+pub(crate) struct PutOff {
+    held: Mutex<BTreeMap<MissionNo, Held>>,
+    /// What those wait for that wait for money. Locked alone.
+    bills: Mutex<BTreeMap<MissionNo, Vec<Bill>>>,
+}
 
 /// That a call of a mission is put off.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,16 +42,23 @@ impl PutOff {
     pub(crate) fn take_up(&self, no: MissionNo, mission: &Mission, why: Option<&str>) -> bool {
         let until = mission.postponed_until().filter(|_| !mission.status().is_final());
         self.set(no, until, until.is_some() && mission.unpaid_until() == until, why);
+        let bills: Vec<Bill> = until.map(|_| mission.bills().collect()).unwrap_or_default();
+        if bills.is_empty() {
+            self.bills.lock().remove(&no);
+        } else {
+            self.bills.lock().insert(no, bills);
+        }
         until.is_some()
     }
 
     /// It has ended.
     pub(crate) fn forget(&self, no: MissionNo) {
         self.set(no, None, false, None);
+        self.bills.lock().remove(&no);
     }
 
     fn set(&self, no: MissionNo, until: Option<Timestamp>, is_unpaid: bool, why: Option<&str>) {
-        let mut all = self.0.lock();
+        let mut all = self.held.lock();
         let Some(until) = until else {
             all.remove(&no);
             return;
@@ -60,17 +72,23 @@ impl PutOff {
 
     /// How a mission is held, where it is.
     pub(crate) fn of(&self, no: MissionNo) -> Option<Held> {
-        self.0.lock().get(&no).cloned()
+        self.held.lock().get(&no).cloned()
     }
 
     /// Those that wait for money.
     pub(crate) fn unpaid(&self) -> Vec<MissionNo> {
-        self.0.lock().iter().filter(|(_, held)| held.is_unpaid).map(|(no, _)| *no).collect()
+        self.held.lock().iter().filter(|(_, held)| held.is_unpaid).map(|(no, _)| *no).collect()
+    }
+
+    /// The calls that wait for money, oldest mission first.
+    pub(crate) fn bills(&self) -> Vec<(MissionNo, Bill)> {
+        let bills = self.bills.lock();
+        bills.iter().flat_map(|(no, bills)| bills.iter().map(|bill| (*no, bill.clone()))).collect()
     }
 
     /// All of them, oldest mission first.
     pub(crate) fn all(&self) -> Vec<Held> {
-        self.0.lock().values().cloned().collect()
+        self.held.lock().values().cloned().collect()
     }
 }
 

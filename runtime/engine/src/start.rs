@@ -57,14 +57,12 @@ impl Engine {
     }
 
     fn next_turn(&self) -> Option<MissionNo> {
-        if self.is_stopping()
-            || self.artifacts.room() == Room::Full
-            || !self.first_look.is_over()
-            || !self.gives_turns()
-        {
-            return None;
-        }
-        self.desk.pop(&self.ambient)
+        if self.takes_turns() { self.desk.pop(&self.ambient) } else { None }
+    }
+
+    /// Whether missions are started at all.
+    pub(crate) fn takes_turns(&self) -> bool {
+        !self.is_stopping() && self.artifacts.room() != Room::Full && self.first_look.is_over() && self.gives_turns()
     }
 
     /// A mission's turn, from its start to the end of its run.

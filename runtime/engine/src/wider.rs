@@ -11,8 +11,9 @@ use std::time::Duration;
 use jiff::civil::Date;
 use parking_lot::{Mutex, MutexGuard};
 use sortie_contract::{Spend, Timestamp};
-use sortie_journal::{Account, Log, Movement, ReadError};
-use sortie_mission::wider::{Booked, Payer, Purses, Standing, WiderBudget};
+use sortie_journal::{Account, Balance, Log, Movement, ReadError};
+use sortie_mission::pool::Others;
+use sortie_mission::wider::{Bill, Booked, PartOf, PartOffer, Payer, Purses, Standing, WiderBudget};
 use sortie_mission::{Booking, Command, Mission};
 use sortie_schedule::Zone;
 use tokio::sync::Notify;
@@ -39,12 +40,42 @@ impl WiderBooks {
     pub(crate) fn of(log: &dyn Log, zone: &Zone, budgets: Vec<WiderBudget>) -> Result<Self, ReadError> {
         let is_empty = budgets.is_empty();
         let mut purses = Purses::new(zone.rules().clone(), budgets);
-        // All that there are: a clock that is wrong now may be mended while this process runs.
-        for (Account { day, lane, source, vp }, balance) in log.balances(Date::MIN)? {
-            let payer = Payer { lane: &lane, source: &source, vp: &vp };
-            purses.recall(payer, Booked { day, spent: balance.spent, reserved: balance.reserved });
+        if log.fleet().is_some() {
+            purses.share_out();
         }
-        Ok(Self { purses: Mutex::new(purses), is_empty, freed: Arc::default() })
+        let books = Self { purses: Mutex::new(purses), is_empty, freed: Arc::default() };
+        // All that there are: a clock that is wrong now may be mended while this process runs.
+        books.take_in(&log.balances(Date::MIN)?);
+        Ok(books)
+    }
+
+    /// Takes up what was booked elsewhere before, or by a process before this one.
+    pub(crate) fn take_in(&self, balances: &[(Account, Balance)]) {
+        let mut purses = self.purses.lock();
+        for (Account { day, lane, source, vp }, Balance { spent, reserved }) in balances {
+            let payer = Payer { lane, source, vp };
+            purses.recall(payer, Booked { day: *day, spent: *spent, reserved: *reserved });
+        }
+    }
+
+    /// What there is to say of each part: see [`Purses::offers`].
+    pub(crate) fn offers(&self, now: Timestamp, bills: &[Bill]) -> Vec<PartOffer> {
+        if self.is_empty { Vec::new() } else { self.purses.lock().offers(now, bills) }
+    }
+
+    /// Which of these calls are covered now: see [`Purses::covered`].
+    pub(crate) fn covered(&self, now: Timestamp, bills: &[Bill]) -> Vec<usize> {
+        if self.is_empty { Vec::new() } else { self.purses.lock().covered(now, bills) }
+    }
+
+    /// Whether a pool is of one of them.
+    pub(crate) fn has_pool(&self, name: &str) -> bool {
+        self.purses.lock().has_pool(name)
+    }
+
+    /// What came of it.
+    pub(crate) fn take(&self, of: PartOf, held: u64, others: Others) {
+        self.purses.lock().take(of, held, others);
     }
 
     /// The books, where a command of the mission may take something of them.

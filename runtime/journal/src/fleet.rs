@@ -18,10 +18,12 @@ use sortie_contract::cursor::Cursor;
 use sortie_contract::id::IdempotencyKey;
 use sortie_contract::{InstanceId, MissionId, MissionNo, Stamped, VpId};
 
+use crate::balance::{Account, Balance};
 use crate::error::{ReadError, WriteError};
 use crate::feed::{FeedEntry, FeedPart};
 use crate::head::Head;
 use crate::log::Keys;
+use crate::pool::{PoolAsk, PoolSaid};
 
 /// Numbers within a share take so many bits: 68 thousand million missions, which are ten million a day for eighteen years. The rest of
 /// the 53 that every reader of JSON can tell apart number 131,072 shares: a node takes a new one whenever its own was adopted.
@@ -140,6 +142,8 @@ pub struct Adopted {
     pub clocks: Vec<(MissionNo, u64)>,
     /// The schedules that are this node's now, by name.
     pub schedules: Vec<String>,
+    /// What was booked there: [`crate::Log::balances`] has it, with what is booked here, as one sum.
+    pub balances: Vec<(Account, Balance)>,
 }
 
 /// Why a share was not adopted.
@@ -257,6 +261,20 @@ pub trait Fleet: Debug + Send + Sync {
     /// # Errors
     /// [`AdoptError`]; nothing was taken, but where it says so.
     fn adopt(&self, share: ShareNo, visit: &mut dyn FnMut(MissionNo, Head)) -> Result<Adopted, AdoptError>;
+
+    /// All shares of which this log has read what they hold: ascending.
+    fn shares(&self) -> Vec<ShareNo>;
+
+    /// Says of each of these pools, of which none is there twice, what this node wants of it, and is told how it stands then, in the same order.
+    /// Its part is the sum of those that these shares of its have: whoever adopts a share takes its part with it, once it names it here. Does
+    /// not wait for a database that is away: that is [`WriteError::Overloaded`], and what was said may count all the same.
+    fn exchange(&self, shares: Vec<ShareNo>, asks: Vec<PoolAsk>) -> BoxFuture<'_, Result<Vec<PoolSaid>, WriteError>>;
+
+    /// The pools of which some of these shares have a part. Blocks.
+    ///
+    /// # Errors
+    /// As [`Fleet::holder`].
+    fn pools(&self, shares: &[ShareNo]) -> Result<Vec<String>, ReadError>;
 
     /// Once this log is closed its shares are anybody's at once. Without it they are kept for this node until its lease has run out:
     /// it may only be starting again.

@@ -29,6 +29,7 @@ mod log;
 mod mark;
 mod open;
 mod pin;
+mod pool;
 mod postgres;
 mod quarantine;
 mod read;
@@ -61,6 +62,7 @@ pub use log::{
 };
 pub use open::{Opened, Options};
 pub use pin::Pinned;
+pub use pool::{PoolAsk, PoolSaid};
 pub use postgres::{Claimed, LEASE, Migrated, PostgresLog, Store, StoreError};
 pub use quarantine::{Quarantine, Remains};
 pub use room::Room;

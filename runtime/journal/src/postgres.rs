@@ -21,6 +21,7 @@ mod held;
 mod hold;
 mod link;
 mod log;
+mod pools;
 mod read;
 mod records;
 mod schema;
@@ -33,7 +34,7 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -52,6 +53,7 @@ use self::claims::{Claimer, Wanted};
 use self::held::{Holding, spans};
 use self::hold::{Held, Holder};
 use self::link::{Dial, Link, Param};
+use self::pools::{EXCHANGES_MAX, Exchange, Pooler};
 use self::read::{Reader, wait};
 use self::scribe::{Order, Scribe};
 use self::script::Known;
@@ -230,6 +232,7 @@ pub struct PostgresLog {
     reader: Reader,
     holding: Arc<Holding>,
     claims: mpsc::Sender<Wanted>,
+    pools: mpsc::Sender<Exchange>,
     orders: mpsc::Sender<Order>,
     card: Arc<Mutex<String>>,
     gives_back: Arc<AtomicBool>,
@@ -238,7 +241,10 @@ pub struct PostgresLog {
     leases: Leases,
     /// Missions that have no readable head. Locked alone.
     headless: Mutex<BTreeSet<MissionNo>>,
-    /// Those of them whose names are to be given up. Locked alone.
+    /// How many removals were handed over, and of how many it is known that they are done.
+    removed: AtomicU64,
+    gone: AtomicU64,
+    /// Those of the headless whose names are to be given up. Locked alone.
     nameless: Arc<Mutex<Vec<u64>>>,
     queue: mpsc::UnboundedSender<Message>,
     load: Arc<Load>,
@@ -318,6 +324,11 @@ impl PostgresLog {
         let (claims, claimed) = mpsc::channel(CLAIMS_MAX);
         let claimer = Claimer::new(dial.clone(), holder.opening.clone(), Arc::clone(&holding));
         hand.runtime.spawn(claimer.run(claimed));
+        let (pools, exchanges) = mpsc::channel(EXCHANGES_MAX);
+        // What a process before this one sent may be on its way still.
+        let pooler =
+            Pooler { dial: dial.clone(), link: None, opening: holder.opening.clone(), mine: share, unheard: true };
+        hand.runtime.spawn(pooler.run(exchanges));
         let (card, gives_back) = (Arc::<Mutex<String>>::default(), Arc::new(AtomicBool::new(false)));
         // From here on the scribe gives signs of life.
         drop(keeper);
@@ -351,6 +362,7 @@ impl PostgresLog {
             reader,
             holding,
             claims,
+            pools,
             orders,
             card,
             gives_back,
@@ -358,6 +370,8 @@ impl PostgresLog {
             index,
             leases: Leases::after(first_lease(token)),
             headless: Mutex::new(headless),
+            removed: AtomicU64::new(0),
+            gone: AtomicU64::new(0),
             nameless,
             queue,
             load: Load::new(appends_max, bytes_max),

@@ -19,6 +19,7 @@
 //! | `gate` | which calls a mission may make |
 //! | `budget` | what it may still spend |
 //! | `wider` | budgets of more than one mission: whose they are, when they are renewed, what they cover |
+//! | `pool` | how much a node holds of what all nodes have together, asks for, and gives back |
 //! | `payment` | whether a call is paid for, waits for that, or is asked about |
 //! | `spend` | what each record moves in the books, and what follows where a call was dearer, or broke off |
 //! | `child` | what a mission may give those that it dispatches |
@@ -74,6 +75,7 @@ mod overview;
 mod part;
 mod payment;
 pub mod placement;
+pub mod pool;
 mod quarantine;
 mod question;
 pub mod queue;

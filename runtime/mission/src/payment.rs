@@ -30,7 +30,7 @@ use crate::part::requests::OpenRequest;
 use crate::request::{Ask, beyond};
 use crate::spend::unpaid;
 use crate::state::Mission;
-use crate::wider::{Says, Wider};
+use crate::wider::{Bill, Payer, Says, Wider};
 
 /// When a call that waits for others of its mission is looked at at the latest; mostly they end before.
 const OTHERS_LOOK: SignedDuration = SignedDuration::from_mins(15);
@@ -162,6 +162,16 @@ impl Mission {
     pub fn unpaid_until(&self) -> Option<Timestamp> {
         let unpaid = self.calls.in_flight().iter().filter_map(|flight| flight.unpaid).min();
         unpaid.filter(|_| !self.windows.is_awaited())
+    }
+
+    /// The calls that wait for their payment and might have it now; none, before the mission has had a turn in its window.
+    pub fn bills(&self) -> impl Iterator<Item = Bill> {
+        let unpaid =
+            self.calls.in_flight().iter().filter(|flight| flight.unpaid.is_some() && !self.windows.is_awaited());
+        unpaid.map(|flight| {
+            let Payer { lane, source, vp } = self.payer();
+            Bill { lane: lane.clone(), source: source.clone(), vp: vp.clone(), wanted: flight.reserved }
+        })
     }
 
     /// The record of a call that waits for its payment.

@@ -6,6 +6,8 @@
 //! - missions of one session run one at a time, in the order of acceptance among those whose window is open;
 //! - sessions take turns: one that was served goes to the back, so that a long backlog of one never holds up another;
 //! - a lane runs as many missions as its concurrency says, the node as many as its own limit says;
+//! - where nodes share a lane out, one runs no more of it than the part that it holds ([`crate::pool`]); while others lack some, it gives
+//!   up what a mission had that runs no longer;
 //! - a lane that is shut ([`Doors`]) gives no turns;
 //! - where nothing runs, suspects come first, those before that have outlived fewer probations; each has the node for itself until it ends,
 //!   leaves memory, or is accompanied.
@@ -14,6 +16,8 @@
 //! to 210 bytes, whatever its envelope holds. The order does not depend on hashes or clocks: the same calls give
 //! the same answers.
 
+mod parts;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::mem;
@@ -21,6 +25,8 @@ use core::mem;
 use jiff::{SignedDuration, Timestamp};
 use sortie_contract::digest::Digest;
 use sortie_contract::id::{LaneId, MissionNo, SessionId, VpId};
+
+use crate::pool::Part;
 
 /// What the queue has to know of a mission.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +64,8 @@ pub enum WaitsFor {
     },
     /// Room in its lane.
     Lane,
+    /// The same, and this node has some: but others run what the lane has room for.
+    LaneElsewhere,
     /// Room on the node: as many run as may, or one that may be what stops it has it for itself.
     Room,
 }
@@ -107,12 +115,18 @@ pub struct Queue {
     last_turn: u64,
     /// The time that windows were last held against.
     advanced_to: Micros,
+    /// Nodes share lanes out.
+    is_shared: bool,
 }
 
 #[derive(Debug, Clone)]
 struct Lane {
     id: LaneId,
     concurrency: usize,
+    /// What this node holds of it, where nodes share it out.
+    part: Option<Part>,
+    /// How often in a row nothing wanted what it holds besides what runs.
+    rests: u32,
     running: usize,
     /// Its ready sessions; the one with the lowest turn is next.
     ready: BTreeSet<(u64, SessionKey)>,
@@ -160,8 +174,10 @@ type Micros = i64;
 struct SessionKey(u64);
 
 impl Lane {
-    fn new(id: LaneId, concurrency: usize) -> Self {
-        Self { id, concurrency, running: 0, ready: BTreeSet::new(), doors: Doors::OPEN, looked_at: None }
+    fn new(id: LaneId, concurrency: usize, is_shared: bool) -> Self {
+        let part = is_shared.then(Part::default);
+        let ready = BTreeSet::new();
+        Self { id, concurrency, part, rests: 0, running: 0, ready, doors: Doors::OPEN, looked_at: None }
     }
 }
 
@@ -181,7 +197,7 @@ impl Queue {
     #[must_use]
     pub fn new(lanes: impl IntoIterator<Item = (LaneId, usize)>, running_max: usize) -> Self {
         Self {
-            lanes: lanes.into_iter().map(|(id, concurrency)| Lane::new(id, concurrency)).collect(),
+            lanes: lanes.into_iter().map(|(id, concurrency)| Lane::new(id, concurrency, false)).collect(),
             running_max,
             paused: false,
             waiting: BTreeMap::new(),
@@ -195,6 +211,7 @@ impl Queue {
             overdue: Vec::new(),
             last_turn: 0,
             advanced_to: Micros::MIN,
+            is_shared: false,
         }
     }
 
@@ -244,7 +261,8 @@ impl Queue {
         let no = suspect.or_else(|| self.first_in_turn())?;
         let Entry { session, lane, .. } = self.withdraw(no)?;
         self.running.insert(no, Slot { session, lane });
-        self.lanes[usize::from(lane)].running += 1;
+        let of = &mut self.lanes[usize::from(lane)];
+        (of.running, of.rests) = (of.running + 1, 0);
         let before = self.busy.insert(session, no);
         debug_assert!(before.is_none(), "missions of one session run one at a time");
         self.refresh(session);
@@ -295,13 +313,16 @@ impl Queue {
         self.withdraw(no).is_some()
     }
 
-    /// Gives the slot of a mission back: it ended, or gave its turn up.
-    pub fn release(&mut self, no: MissionNo) {
-        let Some(slot) = self.running.remove(&no) else { return };
+    /// Gives the slot of a mission back: it ended, or gave its turn up. Says whether other nodes are to have it: they are to be told.
+    pub fn release(&mut self, no: MissionNo) -> bool {
+        let Some(slot) = self.running.remove(&no) else { return false };
         self.accompany(no);
-        self.lanes[usize::from(slot.lane)].running -= 1;
+        let lane = &mut self.lanes[usize::from(slot.lane)];
+        lane.running -= 1;
+        let yields = lane.part.as_mut().is_some_and(Part::yields);
         self.busy.remove(&slot.session);
         self.refresh(slot.session);
+        yields
     }
 
     /// Why a mission waits at `now`: the first of the reasons, in the order in which they must go. `None` where it does not wait,
@@ -324,6 +345,9 @@ impl Queue {
         }
         if lane.running >= lane.concurrency {
             return Some(WaitsFor::Lane);
+        }
+        if lane.running >= lane.room() {
+            return Some(WaitsFor::LaneElsewhere);
         }
         (self.running.len() >= self.running_max || self.alone.is_some()).then_some(WaitsFor::Room)
     }
@@ -441,7 +465,7 @@ impl Queue {
 
     /// The mission whose turn it is, as sessions and lanes have it.
     fn first_in_turn(&self) -> Option<MissionNo> {
-        let free = self.lanes.iter().filter(|lane| lane.doors.open && lane.running < lane.concurrency);
+        let free = self.lanes.iter().filter(|lane| lane.doors.open && lane.running < lane.room());
         let &(_, session) = free.filter_map(|lane| lane.ready.first()).min()?;
         self.first_open(session)
     }
@@ -452,7 +476,7 @@ impl Queue {
             self.waiting.get(no).is_some_and(|entry| {
                 let lane = &self.lanes[usize::from(entry.lane)];
                 lane.doors.open
-                    && lane.concurrency > 0
+                    && lane.room() > 0
                     && self.ready.contains_key(&entry.session)
                     && self.first_open(entry.session) == Some(*no)
             })
@@ -496,7 +520,7 @@ impl Queue {
     /// at a time.
     fn lane(&mut self, id: &LaneId) -> LaneIx {
         let index = self.lanes.iter().position(|lane| lane.id == *id).unwrap_or_else(|| {
-            self.lanes.push(Lane::new(id.clone(), 1));
+            self.lanes.push(Lane::new(id.clone(), 1, self.is_shared));
             self.lanes.len() - 1
         });
         LaneIx::try_from(index).expect("a configuration has no 65,536 lanes")

@@ -4,7 +4,11 @@
 //! ends; books are kept day by day, so that a clock that goes wrong and is mended changes nothing for the days that it was not in. Where one is spent, nobody is asked: the call waits until the budget is renewed, or until others set free what they have set
 //! aside, and its mission's window goes on meanwhile. A call that is dearer than all of a budget is refused.
 //!
+//! Where several nodes share a budget out, one takes no more of it than the part that it holds (`parts`); that counts beside its own books.
+//!
 //! Never here: where the books are kept, and who asks (the driver, which holds them while it decides and books: nobody comes in between).
+
+mod parts;
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -22,6 +26,9 @@ use sortie_contract::money::{MicroUsd, Spend};
 use crate::budget::{Booking, Fit, Ledger, Limits};
 use crate::command::Command;
 use crate::state::Mission;
+
+pub use self::parts::{Bill, PartOf, PartOffer};
+use self::parts::{Held, Parts};
 
 /// Whose calls a budget is for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,6 +143,8 @@ struct Share {
     limits: Limits,
     ledger: Ledger,
     span: Span,
+    /// What this node holds of it, where several share it out.
+    held: Option<Held>,
 }
 
 /// From a midnight to another.
@@ -213,17 +222,20 @@ impl Wider {
             says = Says::Later(until, why);
         }
         for share in self.shares.iter().flatten() {
-            let Share { of, per, limits, ledger, span } = share;
+            let Share { of, per, limits, ledger, span, held } = share;
             let renewed_at = span.to;
+            let soon = || renewed_at.min(wall.checked_add(SET_ASIDE_LOOK).unwrap_or(Timestamp::MAX));
             let (until, short) = match ledger.fit(*limits, wanted) {
-                Fit::Now => continue,
+                Fit::Now => match held.and_then(|held| held.short(*limits, ledger, wanted)) {
+                    None => continue,
+                    Some(short) if short.comes_back => (soon(), short.why),
+                    Some(short) => (renewed_at, short.why),
+                },
                 Fit::Never(short) if Ledger::default().fit(*limits, wanted) != Fit::Now => {
                     return Says::Never(format!("more than the {of}'s budget for a {}: {short}", per.as_str()));
                 }
-                Fit::Never(short) => (renewed_at, short),
-                Fit::SetAside(short) => {
-                    (renewed_at.min(wall.checked_add(SET_ASIDE_LOOK).unwrap_or(Timestamp::MAX)), short)
-                }
+                Fit::Never(short) => (renewed_at, format!("{short}")),
+                Fit::SetAside(short) => (soon(), format!("{short}")),
             };
             let why = format!("the {of}'s budget for the {}, which is renewed at {renewed_at}: {short}", per.as_str());
             if !matches!(&says, Says::Later(later, _) if *later >= until) {
@@ -249,6 +261,8 @@ impl Wider {
 struct Purse {
     budget: WiderBudget,
     days: BTreeMap<Date, Ledger>,
+    /// What this node holds of it in each span, by its first day, where several share it out.
+    parts: Option<BTreeMap<Date, Parts>>,
 }
 
 /// How a wider budget stands, for people.
@@ -264,6 +278,19 @@ pub struct Standing<'a> {
     pub begun_at: Timestamp,
     /// When it is whole again.
     pub renewed_at: Timestamp,
+    /// Where several nodes share it out: what this one holds of it, with what is spent and set aside, and what others have spent.
+    pub shared: Option<SharedOut>,
+}
+
+/// How a budget stands that several nodes share out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SharedOut {
+    /// What this node holds of it.
+    pub held: Spend,
+    /// What the others hold of it.
+    pub others_hold: Spend,
+    /// What the others have spent of it.
+    pub others_spent: Spend,
 }
 
 /// The wider budgets of a node, with their books.
@@ -288,7 +315,7 @@ impl Purses {
     /// With empty books.
     #[must_use]
     pub fn new(zone: TimeZone, budgets: Vec<WiderBudget>) -> Self {
-        let all = budgets.into_iter().map(|budget| Purse { budget, days: BTreeMap::new() }).collect();
+        let all = budgets.into_iter().map(|budget| Purse { budget, days: BTreeMap::new(), parts: None }).collect();
         Self { zone, all }
     }
 
@@ -323,7 +350,8 @@ impl Purses {
                 Scope::Vp(_) => "VP",
             };
             let (per, limits, span) = (*per, *limits, span(&self.zone, *per, day));
-            *place = Some(Share { of, per, limits, ledger: purse.in_span_of(day), span });
+            let held = purse.parts_on(day).map(|parts| parts.held());
+            *place = Some(Share { of, per, limits, ledger: purse.in_span_of(day), span, held });
         }
         wider
     }
@@ -335,14 +363,16 @@ impl Purses {
         let (today, since) = (self.day(now), self.day(booking.since));
         let (mut told, zone) = (Vec::new(), self.zone.clone());
         for purse in self.of_payer(payer) {
-            let before = purse.is_nearly_spent(today);
+            let before = purse.was_told(today);
             purse.on(today).book(&Booking::reserve(&booking.tool, booking.set_aside));
+            purse.sees(today, booking.set_aside);
             if !booking.let_go.is_nothing() || !booking.spent.is_nothing() {
                 purse.on(since).book(&Booking { set_aside: Spend::NOTHING, ..booking.clone() });
             }
             if !before && purse.is_nearly_spent(today) {
+                purse.tells(today);
                 let WiderBudget { scope, per, limits } = &purse.budget;
-                let (spent, renewed_at) = (purse.in_span_of(today).spent(), span(&zone, *per, today).to);
+                let (spent, renewed_at) = (purse.spent_by_all(today), span(&zone, *per, today).to);
                 let per = per.as_str();
                 told.push(format!(
                     "{spent} of the budget of `{scope}` for the {per} are spent; it is {limits} in all, and is renewed at {renewed_at}"
@@ -357,12 +387,14 @@ impl Purses {
         let day = self.day(now);
         self.all.iter().map(move |purse| {
             let (ledger, span) = (purse.in_span_of(day), span(&self.zone, purse.budget.per, day));
+            let shared = purse.parts_on(day).map(|parts| parts.shared_out());
             Standing {
                 budget: &purse.budget,
                 spent: ledger.spent(),
                 reserved: ledger.reserved(),
                 begun_at: span.from,
                 renewed_at: span.to,
+                shared,
             }
         })
     }
@@ -387,7 +419,7 @@ impl Purse {
 
     fn is_nearly_spent(&self, day: Date) -> bool {
         let nearly = |spent: u64, max: Option<u64>| max.is_some_and(|max| u128::from(spent) * 5 >= u128::from(max) * 4);
-        let (spent, limits) = (self.in_span_of(day).spent(), self.budget.limits);
+        let (spent, limits) = (self.spent_by_all(day), self.budget.limits);
         nearly(spent.llm_calls, limits.llm_calls) || nearly(spent.cost.0, limits.cost.map(|max: MicroUsd| max.0))
     }
 }

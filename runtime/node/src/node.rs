@@ -194,6 +194,8 @@ pub(crate) fn settings(config: &Config) -> Result<Settings, ConfigError> {
         rules: rules(config)?,
         plugins_by: config.plugins()?,
         lanes: config.lanes()?,
+        // The one that there is without any is as wide as its node.
+        lanes_are_shared: !config.lane.is_empty(),
         hours: Arc::new(config.hours()?),
         max_running: config.node.max_running,
         request_expiry: config.request_expiry()?,

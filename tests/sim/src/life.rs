@@ -119,6 +119,7 @@ impl Life {
             hours: Arc::new(hours),
             result_bytes_max: 0,
             schedules_max: 1_000,
+            lanes_are_shared: true,
             landing_share: LANDING_SHARE,
             hold_max: HOLD_MAX,
             budgets,

@@ -17,6 +17,7 @@ mod dialects;
 mod faults;
 mod feed;
 mod kit;
+mod pools;
 mod trust;
 
 use std::collections::BTreeSet;

@@ -56,7 +56,7 @@ async fn tables_are_made_first_and_a_store_is_many_nodes() {
         assert!(text.contains(words) && code == Some(wanted), "{code:?}: {text}");
     };
     expect(said(folder.path(), &serve), 6, "run `sortie migrate`");
-    expect(said(folder.path(), &["migrate"]), 0, "has tables of version 2 now (before: 0)");
+    expect(said(folder.path(), &["migrate"]), 0, "has tables of version 3 now (before: 0)");
     expect(said(folder.path(), &["migrate"]), 0, "already");
     // What is about a file.
     let file = folder.path().join("backup.tar").display().to_string();
@@ -71,7 +71,7 @@ async fn tables_are_made_first_and_a_store_is_many_nodes() {
     other.until_final(&of_other).await;
     drop(other);
     let (found, _) = said(folder.path(), &["doctor"]);
-    assert!(found.contains("has tables of version 2"), "{found}");
+    assert!(found.contains("has tables of version 3"), "{found}");
     // A backup of the node that runs is a journal: a node without a database goes on from it.
     let archive = node.folder().join("backup.tar");
     let backup = node.cli(&["backup", &archive.display().to_string()]).await;

@@ -138,6 +138,9 @@ impl Engine {
         }
         came.adopted = adopted?;
         self.views.forget_all();
+        // First the books: what they hold of budgets may be given back from then on.
+        self.commit.wider().take_in(&came.adopted.balances);
+        self.has_come(&came.adopted.shares);
         // As the store has it: one that was drained does not say any more for whom it stood.
         let names = fleet.adopted_from().map(|names| self.stand_for(names));
         // What cannot be read of the rest keeps nobody waiting who can be.

@@ -431,7 +431,8 @@ pub struct WaitView {
     /// Of a session: the mission that comes first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mission_id: Option<String>,
-    /// Of a provider: which one refuses for now, and what it said. Of a workspace: where its files are, or should be, and what to do.
+    /// Of a provider: which one refuses for now, and what it said; of a budget, what is short; of a lane, that other nodes have it; of a
+    /// workspace, where its files are, or should be, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }

@@ -92,6 +92,7 @@ fn settings() -> Settings {
         hours: Arc::default(),
         result_bytes_max: 0,
         schedules_max: 1_000,
+        lanes_are_shared: true,
         landing_share: 50,
         hold_max: Duration::from_secs(6 * 3_600),
         budgets: Vec::new(),

@@ -21,7 +21,7 @@ use super::scribe::{PATIENCE, Scribe, lost};
 use super::script::{Known, int};
 use super::trouble;
 use crate::actions::ACTIONS_MAX;
-use crate::balance::{self, Balance};
+use crate::balance::{self, Account, Balance};
 use crate::clocks;
 use crate::error::WriteError;
 use crate::fleet::{AdoptError, ShareNo};
@@ -39,6 +39,8 @@ pub(super) struct Legacy {
     pub(super) token: i64,
     pub(super) clocks: Vec<(MissionNo, u64)>,
     pub(super) schedules: Vec<String>,
+    /// What was booked there.
+    pub(super) balances: Vec<(Account, Balance)>,
 }
 
 /// Who adopts.
@@ -194,7 +196,7 @@ async fn inherit(
         all.sort_unstable();
         all
     };
-    let balances = balances(link, (theirs, mine), &known.books).await?;
+    let (booked, balances) = balances(link, (theirs, mine), &known.books).await?;
     let clocks = clocks(link, (theirs, mine)).await?;
     let last_action = last_action(link, &all, known.last_action).await?;
     let schedules: Vec<Vec<u8>> =
@@ -210,7 +212,7 @@ async fn inherit(
     done(link, AFTER, &params).await?;
     let mut schedules: Vec<String> = schedules.iter().map(|id| text(id)).collect();
     schedules.sort_unstable();
-    let legacy = Legacy { shares, last_no, token, clocks, schedules };
+    let legacy = Legacy { shares, last_no, token, clocks, schedules, balances: booked };
     *draft = Some(Draft { legacy, position, last_action, balances });
     link.client.batch_execute("COMMIT").await?;
     Ok(Some(Ok(())))
@@ -224,21 +226,25 @@ fn refused(share: ShareNo, found: Option<&Row>) -> AdoptError {
     }
 }
 
-/// What is booked to the accounts of both is one sum from now on.
-async fn balances(link: &Link, (theirs, mine): (i64, i64), books: &Books) -> Result<Vec<(String, Balance)>, Error> {
+/// What was booked to an account.
+type Booked<T> = Vec<(T, Balance)>;
+
+/// What is booked to the accounts of both is one sum from now on: what was theirs, and those sums.
+async fn balances(
+    link: &Link,
+    (theirs, mine): (i64, i64),
+    books: &Books,
+) -> Result<(Booked<Account>, Booked<String>), Error> {
     let found = rows(link, BALANCES, &[&theirs]).await?;
-    let found = found.iter().filter_map(|row| {
-        let (account, balance) = balance::row(&text(row.get(0)), row.get(1))?;
-        Some((account.key(), balance))
-    });
-    let both: Vec<(String, Balance)> = found.map(|(key, balance)| books.with(key, balance)).collect();
+    let found: Booked<Account> = found.iter().filter_map(|row| balance::row(&text(row.get(0)), row.get(1))).collect();
+    let both: Booked<String> = found.iter().map(|(account, balance)| books.with(account.key(), *balance)).collect();
     done(link, BALANCES_GONE, &[&theirs]).await?;
     if !both.is_empty() {
         let (keys, rows): (Vec<Vec<u8>>, Vec<Vec<u8>>) =
             both.iter().map(|(key, balance)| (key.clone().into_bytes(), balance::encode(key, *balance))).unzip();
         done(link, super::script::BALANCES, &[&keys, &rows, &mine]).await?;
     }
-    Ok(both)
+    Ok((found, both))
 }
 
 /// What is kept of the run times of both is one row from now on; theirs is returned.

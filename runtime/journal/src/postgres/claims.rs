@@ -26,6 +26,7 @@ use super::read::AT_ONCE;
 use super::trouble;
 use crate::error::WriteError;
 use crate::fleet::{self, Owner, Peer, ShareNo};
+use crate::journal::Receipt;
 
 /// Claims that share a flight at most.
 const TOGETHER: usize = 256;
@@ -120,6 +121,9 @@ pub(super) fn peer(row: &Row, mine: ShareNo) -> Peer {
 /// Names that somebody wants: those whose owner is told first come first.
 pub(super) struct Wanted {
     pub(super) keys: Vec<Vec<u8>>,
+    /// Resolves once all that was removed before they were wanted is gone, with its names: they would be found there still, as this node's,
+    /// and be anybody's a moment later.
+    pub(super) after: Option<Receipt>,
     pub(super) answer: oneshot::Sender<Result<Owner, WriteError>>,
 }
 
@@ -161,7 +165,14 @@ impl Claimer {
         let mut batch = Vec::new();
         while queue.recv_many(&mut batch, TOGETHER).await > 0 {
             let mut answers: Vec<Option<Owner>> = vec![None; batch.len()];
-            let outcome = timeout(AT_ONCE, self.decide(&batch, &mut answers)).await;
+            let removals: Vec<Receipt> = batch.iter_mut().filter_map(|wanted| wanted.after.take()).collect();
+            let outcome = timeout(AT_ONCE, async {
+                for removal in removals {
+                    removal.await?;
+                }
+                self.decide(&batch, &mut answers).await
+            })
+            .await;
             let failed = match outcome {
                 Ok(outcome) => outcome.err(),
                 Err(_) => {

@@ -14,6 +14,7 @@ use super::claims::{self, Wanted};
 use super::held::spans;
 use super::hold;
 use super::log::{self, CURSORS_UP, HEADS_UP, cursor_of, number};
+use super::pools::{self, Exchange};
 use super::read::wait;
 use super::scribe::Order;
 use crate::error::{ReadError, WriteError};
@@ -21,6 +22,7 @@ use crate::feed::{FeedEntry, FeedPart};
 use crate::fleet::{AdoptError, Adopted, Fleet, OwnedKeys, Owner, Peer, ShareNo};
 use crate::head::Head;
 use crate::log::Log;
+use crate::pool::{PoolAsk, PoolSaid};
 use crate::read::there;
 use crate::schedule;
 
@@ -31,8 +33,12 @@ impl PostgresLog {
             return Err(WriteError::Overloaded);
         }
         let (answer, told) = oneshot::channel();
-        self.claims.try_send(Wanted { keys, answer }).map_err(|_| WriteError::Overloaded)?;
-        told.await.unwrap_or(Err(WriteError::Closed))
+        let removed = self.removed.load(Ordering::SeqCst);
+        let after = if self.gone.load(Ordering::SeqCst) < removed { Some(self.barrier()?) } else { None };
+        self.claims.try_send(Wanted { keys, after, answer }).map_err(|_| WriteError::Overloaded)?;
+        let owner = told.await.unwrap_or(Err(WriteError::Closed))?;
+        self.gone.fetch_max(removed, Ordering::SeqCst);
+        Ok(owner)
     }
 
     /// What this node has adopted, and is reading still, is not there yet: it is told as that of whoever left it.
@@ -103,8 +109,8 @@ impl PostgresLog {
         }
         self.leases.raise(super::first_lease(legacy.token));
         self.holding.extend(&legacy.shares);
-        let Legacy { shares, clocks, schedules, .. } = legacy.clone();
-        Ok(Adopted { shares, headless, cursors, clocks, schedules })
+        let Legacy { shares, clocks, schedules, balances, .. } = legacy.clone();
+        Ok(Adopted { shares, headless, cursors, clocks, schedules, balances })
     }
 }
 
@@ -190,6 +196,35 @@ impl Fleet for PostgresLog {
                 let _ = wait(&self.hand.runtime, async move { orders.send(Order::Fail(why)).await.is_ok() });
             })
             .map_err(AdoptError::Read)
+    }
+
+    fn shares(&self) -> Vec<ShareNo> {
+        self.holding.shares()
+    }
+
+    fn exchange(&self, shares: Vec<ShareNo>, asks: Vec<PoolAsk>) -> BoxFuture<'_, Result<Vec<PoolSaid>, WriteError>> {
+        Box::pin(async move {
+            self.takes()?;
+            if self.is_away() {
+                return Err(WriteError::Overloaded);
+            }
+            let (answer, told) = oneshot::channel();
+            let exchange = Exchange { shares, asks, answer };
+            self.pools.send(exchange).await.map_err(|_| WriteError::Closed)?;
+            told.await.unwrap_or(Err(WriteError::Closed))
+        })
+    }
+
+    fn pools(&self, shares: &[ShareNo]) -> Result<Vec<String>, ReadError> {
+        let mut found = Vec::new();
+        for row in self.rows(pools::ALL, Vec::new())? {
+            let name = log::text(row.get(0));
+            // Whoever asks for one that cannot be read is told so.
+            if pools::decode(&name, row.get(1)).is_ok_and(|pool| pool.has(shares)) {
+                found.push(name);
+            }
+        }
+        Ok(found)
     }
 
     fn give_back(&self) {

@@ -48,6 +48,11 @@ impl Holding {
         self.now.lock().0.binary_search(&share).is_ok()
     }
 
+    /// All of them, ascending.
+    pub(crate) fn shares(&self) -> Vec<ShareNo> {
+        self.now.lock().0.clone()
+    }
+
     /// These, too, from now on.
     pub(crate) fn extend(&self, shares: &[ShareNo]) {
         let mut now = self.now.lock();

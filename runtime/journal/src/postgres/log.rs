@@ -251,6 +251,8 @@ impl Log for PostgresLog {
         self.takes()?;
         let head = self.head(mission)?;
         self.change_untold(Change::Remove(mission.0))?;
+        // Before nobody finds it: whoever claims its names then waits until they are free.
+        self.removed.fetch_add(1, Ordering::SeqCst);
         if let Some(head) = head {
             self.index.lock().catalog.remove(mission, &head);
         }
@@ -261,6 +263,7 @@ impl Log for PostgresLog {
         let mut index = self.index.lock();
         let (written, mark) = index.place(&change)?;
         let receipt = self.change(Change::Schedule(written))?;
+        self.removed.fetch_add(1, Ordering::SeqCst);
         index.placed(change, mark);
         Ok(receipt)
     }

@@ -16,7 +16,7 @@ use crate::head::Head;
 pub(crate) const VERSION: i64 = STEPS.len() as i64;
 
 /// What leads from each version to the next; never changed once released.
-const STEPS: [&str; 2] = [STEP_1, STEP_2];
+const STEPS: [&str; 3] = [STEP_1, STEP_2, STEP_3];
 
 /// The version that has a home for each VP: what the step there cannot do, because only heads know VPs.
 const HOMES_SINCE: i64 = 2;
@@ -99,6 +99,16 @@ ALTER TABLE sortie_fires ALTER COLUMN share DROP DEFAULT;
 ALTER TABLE sortie_balances ADD COLUMN share bigint NOT NULL DEFAULT 0;
 ALTER TABLE sortie_balances DROP CONSTRAINT sortie_balances_pkey, ADD PRIMARY KEY (share, key);
 ALTER TABLE sortie_balances ALTER COLUMN share DROP DEFAULT;
+";
+
+/// What nodes share out among themselves. A node of the version before goes on as it did, and asks for no part.
+const STEP_3: &str = "
+CREATE TABLE sortie_pools (
+    name bytea PRIMARY KEY,
+    version bigint NOT NULL,
+    touched timestamptz NOT NULL,
+    row bytea NOT NULL
+);
 ";
 
 const HEADS_UP: &str = "SELECT mission, row FROM sortie_heads WHERE mission > $1 ORDER BY mission LIMIT 1000";

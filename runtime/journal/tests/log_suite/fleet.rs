@@ -9,13 +9,13 @@ use jiff::civil::date;
 use sortie_contract::{MicroUsd, MissionNo, Spend};
 use sortie_journal::sim::sample_head;
 use sortie_journal::{
-    Account, AdoptError, Adopted, Append, Cursor, Fleet, Head, Log, MemoryFleet, MemoryLog, Movement, OwnedKeys, Owner,
-    Pinned, ShareNo, WriteError,
+    Account, AdoptError, Adopted, Append, Balance, Cursor, Fleet, Head, Log, MemoryFleet, MemoryLog, Movement,
+    OwnedKeys, Owner, Pinned, ShareNo, WriteError,
 };
 
 use super::feed;
 use super::snapshots::copy_of;
-use super::{Dice, Dispatch, id_of, made, moved, plain, stamped};
+use super::{Dice, Dispatch, id_of, made, moved, plain, pools, stamped};
 
 /// Several nodes on a store that begins empty.
 pub(crate) trait Kit {
@@ -71,6 +71,7 @@ pub(crate) fn laws<'a>(make: &dyn Fn() -> Box<dyn Kit + 'a>) {
         each_has_numbers_of_its_own_and_sees_no_others as fn(&dyn Kit),
         whoever_claims_first_decides_and_a_claim_is_whole_or_not_at_all,
         a_name_goes_with_its_mission_and_a_home_stays,
+        a_name_that_is_claimed_while_its_mission_goes_is_one_nodes,
         whoever_has_a_mission_answers_for_it_wherever_its_vp_is_at_home,
         a_schedule_is_one_nodes,
         what_a_silent_node_left_is_adopted_once_and_whole,
@@ -81,6 +82,9 @@ pub(crate) fn laws<'a>(make: &dyn Fn() -> Box<dyn Kit + 'a>) {
         nobody_is_sure_who_is_not_heard,
         feed::what_all_tell_is_told_once_and_in_order_whoever_is_asked,
         feed::what_is_removed_leaves_a_gap_for_who_reads_all,
+        pools::what_one_gives_back_another_gets_and_never_more_than_there_is,
+        pools::what_was_held_goes_to_whoever_adopts_it_once_it_says_so,
+        pools::many_that_ask_at_once_hold_no_more_than_there_is,
     ] {
         law(&*make());
     }
@@ -213,6 +217,19 @@ fn a_name_goes_with_its_mission_and_a_home_stays(kit: &dyn Kit) {
     }
 }
 
+fn a_name_that_is_claimed_while_its_mission_goes_is_one_nodes(kit: &dyn Kit) {
+    let [a, b] = [0, 1].map(|node| kit.open(node));
+    for round in 0..20 {
+        let no = take(&*a, of_vp(round, 1));
+        // Its removal may be on its way still.
+        a.remove(no).unwrap();
+        assert_eq!(claim(&*a, of_vp(round, 1)), None);
+        a.barrier().unwrap().wait().unwrap();
+        assert_eq!(claim(&*b, of_vp(round, 2)), Some(ShareNo(0)), "round {round}: it was claimed anew");
+        take(&*a, of_vp(round, 1));
+    }
+}
+
 fn whoever_has_a_mission_answers_for_it_wherever_its_vp_is_at_home(kit: &dyn Kit) {
     let [a, b] = [0, 1].map(|node| kit.open(node));
     let no = take(&*a, of_vp(1, 1));
@@ -280,6 +297,10 @@ fn what_a_silent_node_left_is_adopted_once_and_whole(kit: &dyn Kit) {
         cursors: vec![(of_a[0], Cursor::default())],
         clocks: vec![(of_a[0], 70)],
         schedules: vec![id_of(1)],
+        balances: vec![(
+            account("vp"),
+            Balance { spent: Spend::NOTHING, reserved: Spend { llm_calls: 1, cost: MicroUsd(3) } },
+        )],
     };
     assert_eq!((adopted, shown), (expected, of_a.to_vec()));
     assert!(matches!(adopt(&*c, ShareNo(0)), Err(AdoptError::Gone { .. })), "somebody was faster");
@@ -457,7 +478,7 @@ fn adopts_from(kit: &dyn Kit, model: &Memory, logs: &mut [(Box<dyn Log>, MemoryL
 fn one_step(log: &dyn Log, model: &MemoryLog, dice: &mut Dice, step: usize) {
     let heads = model.heads_oldest_first(None, usize::MAX).unwrap();
     let some = if heads.is_empty() { None } else { Some(heads[dice.at(heads.len())].clone()) };
-    match (dice.below(16), some) {
+    match (dice.below(17), some) {
         (0..6, _) => {
             let session = Some(dice.below(4)).filter(|session| *session > 0);
             let dispatch = Dispatch { id: dice.below(20), key: dice.below(20), vp: dice.below(6), session };
@@ -490,6 +511,7 @@ fn one_step(log: &dyn Log, model: &MemoryLog, dice: &mut Dice, step: usize) {
             let position = (*model.follow().borrow()).saturating_sub(dice.below(4));
             [log, model].map(|log| log.prune_feed_before(position).unwrap()).fill(());
         }
+        (16, _) => pools::alike([log, model], dice, step),
         _ => {}
     }
 }

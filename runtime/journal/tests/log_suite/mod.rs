@@ -6,6 +6,7 @@ mod balances;
 pub(crate) mod feed;
 pub(crate) mod fleet;
 mod pins;
+mod pools;
 mod snapshots;
 
 use std::collections::BTreeSet;

@@ -391,6 +391,7 @@ INSERT INTO sortie_store
     SELECT true, token, '', '', name, since, now(), format, commits, position, last_no FROM sortie_shares;
 DROP TABLE sortie_shares;
 DROP TABLE sortie_claims;
+DROP TABLE sortie_pools;
 ALTER TABLE sortie_schedules DROP COLUMN share, ADD CONSTRAINT sortie_schedules_pkey PRIMARY KEY (id);
 ALTER TABLE sortie_positions DROP COLUMN share, ADD CONSTRAINT sortie_positions_pkey PRIMARY KEY (id);
 ALTER TABLE sortie_fires DROP COLUMN share, ADD CONSTRAINT sortie_fires_pkey PRIMARY KEY (id, no);

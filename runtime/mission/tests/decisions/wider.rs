@@ -9,7 +9,8 @@ use sortie_contract::record::Record;
 use sortie_contract::request::{Decision, Reach, RequestKind};
 use sortie_contract::tool::{CallError, ToolName};
 use sortie_contract::{MicroUsd, Spend, Status, Timestamp};
-use sortie_mission::wider::{Booked, Payer, Per, Purses, Scope, WiderBudget};
+use sortie_mission::pool::{Offer, Others};
+use sortie_mission::wider::{Bill, Booked, PartOffer, Payer, Per, Purses, Scope, WiderBudget};
 use sortie_mission::{Booking, Command, Limits};
 
 use crate::support::{Called, Tested, at, moment, noon, the};
@@ -316,6 +317,87 @@ fn people_are_told_once_of_four_fifths() {
         assert_eq!(node.told.len(), told, "{:?}", node.told);
     }
     assert!(node.told[0].contains("$0.000008 of the budget of `node` for the day are spent"), "{:?}", node.told);
+}
+
+/// The calls that wait for their payment.
+fn bills(missions: &[&Tested]) -> Vec<Bill> {
+    missions.iter().flat_map(|tested| tested.mission.bills()).collect()
+}
+
+/// What there is to say of the one part: what it keeps, what it lacks, the least of that, and what it would have besides.
+fn offer(node: &mut Node, missions: &[&Tested]) -> (PartOffer, (u64, u64, u64, u64)) {
+    let mut offers = node.purses.offers(moment(0), &bills(missions));
+    let [offered] = offers.as_mut_slice() else { panic!("{offers:?}") };
+    let Offer { keeps, lacks, least, spare, .. } = offered.offer;
+    (offered.clone(), (keeps, lacks, least, spare))
+}
+
+#[test]
+fn of_a_budget_that_nodes_share_out_a_call_takes_what_this_one_holds() {
+    let mut node = Node::new(vec![budget("node", Per::Day, 10)]);
+    node.purses.share_out();
+    let (mut mission, mut other) = (running(), running());
+    let Called::Unpaid(waits, until) = node.calls(&mut mission, 4) else { panic!("it holds nothing") };
+    assert_eq!(until, moment(15 * 60), "others are asked for it");
+    assert_eq!(mission.mission.status(), Status::Running);
+    let (part, said) = offer(&mut node, &[&mission]);
+    assert_eq!((part.pool.as_str(), part.limit, said), ("budget:node:day:2026-11-22:usd", 10, (0, 4, 4, 0)));
+    assert!(node.ticks(&mut mission, 1).is_empty());
+    node.purses.take(part.of, 5, Others::default());
+    assert_eq!(node.purses.covered(mission.now.wall, &bills(&[&mission])), [0]);
+    assert_eq!(node.ticks(&mut mission, 1), [Record::CallResumed { call: waits }]);
+    assert_eq!(bills(&[&mission]), []);
+    node.done(&mut mission, waits, 3);
+    // What it has spent it keeps, and besides two such calls as it has seen; not where others lack some.
+    let (part, said) = offer(&mut node, &[&mission]);
+    assert_eq!(said, (5, 0, 0, 6));
+    node.purses.take(part.of, 9, Others { lack: 1, ..Others::default() });
+    assert_eq!(offer(&mut node, &[&mission]).1, (3, 0, 0, 0));
+    // Of two that wait, what covers the one and not the other is the smaller one's.
+    let Called::Unpaid(..) = node.calls(&mut mission, 6) else { panic!("it holds three, which are spent") };
+    let Called::Unpaid(..) = node.calls(&mut other, 2) else { panic!("so it does for any other") };
+    assert_eq!(offer(&mut node, &[&mission, &other]).1, (3, 8, 2, 0));
+    node.purses.take(part.of, 6, Others { lack: 1, hold: 4, used: 4 });
+    assert_eq!(node.purses.covered(other.now.wall, &bills(&[&mission, &other])), [1]);
+    assert_eq!(
+        offer(&mut node, &[&mission, &other]).1,
+        (5, 0, 0, 0),
+        "others have spent what the dearer one waits for"
+    );
+    let resumed = node.ticks(&mut other, 1);
+    let [Record::CallResumed { call }] = resumed.as_slice() else { panic!("{resumed:?}") };
+    assert_eq!(node.spent(&other), [(3, 2)]);
+    node.done(&mut other, *call, 1);
+    // It waits until the day is over: what is spent does not come back.
+    let later = node.ticks(&mut mission, 15 * 60);
+    let [Record::PaymentAwaited { until, why, .. }] = later.as_slice() else { panic!("{later:?}") };
+    assert_eq!(*until, moment(MIDNIGHT));
+    assert!(why.contains("other nodes of the store have spent $0.000004"), "{why}");
+    // A new day is another pool.
+    mission.shift(MIDNIGHT);
+    let offers = node.purses.offers(mission.now.wall, &bills(&[&mission]));
+    assert_eq!(offers[0].pool, "budget:node:day:2026-11-23:usd");
+    assert!(node.purses.has_pool(&offers[0].pool) && !node.purses.has_pool("budget:node:month:2026-11-01:usd"));
+}
+
+#[test]
+fn what_one_of_its_budgets_does_not_cover_takes_nothing_of_another() {
+    let mut node = Node::new(vec![budget("node", Per::Day, 10), budget("node", Per::Month, 12)]);
+    node.purses.share_out();
+    let mut mission = running();
+    let Called::Unpaid(..) = node.calls(&mut mission, 4) else { panic!("it holds nothing") };
+    let waiting = bills(&[&mission]);
+    let offers = node.purses.offers(moment(0), &waiting);
+    let others = |used| Others { lack: 1, hold: used, used };
+    node.purses.take(offers[0].of, 10, others(0));
+    assert_eq!(node.purses.covered(moment(0), &waiting), Vec::<usize>::new());
+    let keeps = |node: &mut Node| -> Vec<(u64, u64)> {
+        let offers = node.purses.offers(moment(0), &waiting);
+        offers.iter().map(|part| (part.offer.keeps, part.offer.lacks)).collect()
+    };
+    assert_eq!(keeps(&mut node), [(0, 4), (0, 4)], "others lack the day's, and it can do nothing with it");
+    node.purses.take(offers[1].of, 0, others(9));
+    assert_eq!(keeps(&mut node), [(0, 0), (0, 0)], "of the month three are left at most");
 }
 
 #[test]

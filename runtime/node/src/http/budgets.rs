@@ -5,7 +5,7 @@ use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Serialize;
 use sortie_contract::{Spend, Timestamp};
-use sortie_mission::wider::Standing;
+use sortie_mission::wider::{SharedOut, Standing};
 
 use super::App;
 use super::query::NoParameters;
@@ -42,6 +42,28 @@ struct WiderView {
     /// When it is whole again.
     #[schemars(with = "String", extend("format" = "date-time"))]
     renewed_at: Timestamp,
+    /// Where nodes share it out: how. `spent` and `reserved` are this node's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared: Option<SharedView>,
+}
+
+/// How nodes share a budget out.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct SharedView {
+    /// What this node holds, with what it has spent and set aside: more it takes once others have none of it.
+    held: AmountView,
+    /// What the others held when they were last asked.
+    others_hold: AmountView,
+    /// What they had spent of that.
+    others_spent: AmountView,
+}
+
+impl From<SharedOut> for SharedView {
+    fn from(shared: SharedOut) -> Self {
+        let SharedOut { held, others_hold, others_spent } = shared;
+        Self { held: held.into(), others_hold: others_hold.into(), others_spent: others_spent.into() }
+    }
 }
 
 /// So much.
@@ -71,6 +93,7 @@ pub(super) async fn list(State(app): State<App>, _: NoParameters) -> Json<Budget
         reserved: standing.reserved.into(),
         begun_at: standing.begun_at,
         renewed_at: standing.renewed_at,
+        shared: standing.shared.map(SharedView::from),
     };
     Json(BudgetsView { items: app.engine.budgets(view), next_cursor: None })
 }

@@ -19,6 +19,7 @@ use crate::feed::{FeedEntry, FeedPart};
 use crate::fleet::{self, AdoptError, Adopted, Fleet, OwnedKeys, Owner, Peer, ShareNo};
 use crate::head::Head;
 use crate::log::Keys;
+use crate::pool::{Pool, PoolAsk, PoolSaid};
 
 /// A store in memory that several logs write.
 #[derive(Debug, Clone)]
@@ -39,6 +40,7 @@ struct Inner {
     now: Duration,
     places: BTreeMap<ShareNo, Place>,
     claims: BTreeMap<Name, ShareNo>,
+    pools: BTreeMap<String, Pool>,
 }
 
 /// What is claimed: its kind, and the name.
@@ -76,7 +78,13 @@ impl MemoryFleet {
     /// An empty one, at time zero, whose shares are held for `lease` without a sign of life.
     #[must_use]
     pub fn new(lease: Duration) -> Self {
-        let inner = Inner { lease, now: Duration::ZERO, places: BTreeMap::new(), claims: BTreeMap::new() };
+        let inner = Inner {
+            lease,
+            now: Duration::ZERO,
+            places: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            pools: BTreeMap::new(),
+        };
         Self { store: Arc::new(Store { inner: Mutex::new(inner), turns: watch::Sender::new(0) }) }
     }
 
@@ -379,10 +387,37 @@ impl Fleet for MemoryLog {
         let cursors =
             theirs.missions.iter().filter_map(|(no, mission)| Some((MissionNo(*no), mission.cursor.clone()?)));
         let cursors = cursors.collect();
-        let adopted = Adopted { shares, headless: Vec::new(), cursors, clocks: theirs.clocks.clone(), schedules };
+        let clocks = theirs.clocks.clone();
+        let balances = theirs.balances.iter().map(|(account, balance)| (account.clone(), *balance)).collect();
+        let adopted = Adopted { shares, headless: Vec::new(), cursors, clocks, schedules, balances };
         drop((mine, theirs, inner));
         heads.into_iter().for_each(|(no, head)| visit(no, head));
         Ok(adopted)
+    }
+
+    fn shares(&self) -> Vec<ShareNo> {
+        let (seat, inner) = (self.seat(), self.seat().store.inner.lock());
+        let mine = inner.places.iter().filter(|(share, place)| **share == seat.share || place.heir == Some(seat.share));
+        mine.map(|(share, _)| *share).collect()
+    }
+
+    fn exchange(&self, shares: Vec<ShareNo>, asks: Vec<PoolAsk>) -> BoxFuture<'_, Result<Vec<PoolSaid>, WriteError>> {
+        Box::pin(async move {
+            let me = self.seat().share;
+            let Some(Writing(mut inner)) = self.takes()? else { return Ok(Vec::new()) };
+            if inner.places.get(&me).is_some_and(|place| place.is_paused) {
+                return Err(WriteError::Overloaded);
+            }
+            let now_ms = i64::try_from(inner.now.as_millis()).unwrap_or(i64::MAX);
+            let mut exchange =
+                |ask: &PoolAsk| inner.pools.entry(ask.pool.clone()).or_default().exchange(now_ms, &shares, me, ask).0;
+            Ok(asks.iter().map(&mut exchange).collect())
+        })
+    }
+
+    fn pools(&self, shares: &[ShareNo]) -> Result<Vec<String>, ReadError> {
+        let inner = self.seat().store.inner.lock();
+        Ok(inner.pools.iter().filter(|(_, pool)| pool.has(shares)).map(|(name, _)| name.clone()).collect())
     }
 
     fn give_back(&self) {

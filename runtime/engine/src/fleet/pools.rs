@@ -1,0 +1,191 @@
+//! What nodes share out among themselves: the slots of lanes, and budgets wider than a mission.
+//!
+//! What this node holds of them the queue and the purses know, and take of it without asking anybody; how much they keep, ask for and give
+//! back is the core's rule ([`sortie_mission::pool`]). Owned here: when there is something to say, and that what is given back is only
+//! said once all that it was taken for is on disk: whoever goes on with this node's share must not find more taken than it holds.
+//!
+//! Never here: how much there is, which the log sees to ([`sortie_journal::Fleet::exchange`]).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::select;
+use sortie_contract::{LaneId, MissionNo};
+use sortie_journal::{PoolAsk, PoolSaid, ShareNo, WriteError};
+use sortie_mission::pool::{Offer, Others};
+use sortie_mission::wider::{Bill, PartOf};
+
+use crate::Engine;
+
+/// How often somebody says again that it lacks some: at first, and once it has waited for long.
+const LACKS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
+
+/// How often it is looked whether others lack what this node holds, and a new day has begun.
+const LOOKS: Duration = Duration::from_secs(1);
+
+/// What there is to say within so much time is said together.
+const GATHERS: Duration = Duration::from_millis(5);
+
+/// So many looks after a share has come, and no more, it is looked whether it has parts of pools that nobody here knows.
+const STRAYS: u32 = 60;
+
+/// What a part is of, here.
+enum Of {
+    Lane(LaneId),
+    Budget(PartOf),
+    /// Nobody here wants any of it: what shares of this node had of it is given back.
+    Nobody,
+}
+
+/// What there is to say.
+struct Asks {
+    of: Vec<Of>,
+    /// One for each of these.
+    asks: Vec<PoolAsk>,
+    /// Whether money is given back.
+    gives: bool,
+}
+
+/// What the task keeps from one exchange to the next.
+#[derive(Default)]
+struct Sharing {
+    /// All of this node's whose books are taken up.
+    shares: Vec<ShareNo>,
+    /// In how many looks there may be parts of theirs of pools that nobody here knows.
+    strays: u32,
+    /// Of these the store knows that this node has nothing.
+    clean: BTreeSet<String>,
+    /// For how long it has lacked some.
+    lacked: Option<Duration>,
+}
+
+impl Engine {
+    /// Starts to share out with the other nodes of the store. Where this node has its store for itself there is nothing to start.
+    pub(crate) fn start_pools(self: &Arc<Self>) {
+        let Some(fleet) = self.log.fleet() else { return };
+        let (engine, ambient) = (Arc::downgrade(self), Arc::clone(&self.ambient));
+        let short = Arc::clone(self.desk.short());
+        let mut sharing = Sharing { shares: fleet.shares(), strays: STRAYS, ..Sharing::default() };
+        self.supervise("pools", async move {
+            loop {
+                let Some(engine) = engine.upgrade() else { return };
+                let begun = ambient.steady();
+                let lacks = match engine.share_out(&mut sharing).await {
+                    Ok(lacks) => lacks,
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::debug!(
+                            error,
+                            "the other nodes of the store cannot be asked for lanes and budgets now"
+                        );
+                        true
+                    }
+                };
+                drop(engine);
+                let since = *sharing.lacked.get_or_insert(begun);
+                let rest = if lacks {
+                    (begun.saturating_sub(since) / 8).clamp(LACKS.0, LACKS.1)
+                } else {
+                    sharing.lacked = None;
+                    LOOKS
+                };
+                select(ambient.sleep(rest), std::pin::pin!(short.notified())).await;
+                ambient.sleep(GATHERS).await;
+            }
+        });
+    }
+
+    /// Shares have come, and what was booked there is taken up.
+    pub(super) fn has_come(&self, shares: &[ShareNo]) {
+        self.fleet.came.lock().extend(shares);
+        self.desk.short().notify_one();
+    }
+
+    /// Says what there is to say, and takes up what comes of it. Whether this node lacks some still.
+    async fn share_out(self: &Arc<Self>, sharing: &mut Sharing) -> Result<bool, WriteError> {
+        let Some(fleet) = self.log.fleet() else { return Ok(false) };
+        // Before the books are looked at, which have what these had.
+        let came = std::mem::take(&mut *self.fleet.came.lock());
+        if !came.is_empty() {
+            sharing.shares.extend(came);
+            (sharing.strays, sharing.lacked) = (STRAYS, None);
+            sharing.clean.clear();
+        }
+        let strays = self.strays(sharing).await;
+        let wall = self.ambient.wall();
+        // What a lane that is shut takes nothing of it keeps from nobody.
+        let open = |(_, bill): &(MissionNo, Bill)| self.settings.hours.shut(&bill.lane, wall).is_none();
+        let (waiting, bills): (Vec<MissionNo>, Vec<Bill>) =
+            self.commit.put_off().bills().into_iter().filter(open).unzip();
+        let Asks { of, asks, gives } = self.asks(sharing, strays, &bills);
+        if asks.is_empty() {
+            return Ok(false);
+        }
+        if gives {
+            self.log.barrier()?.await?;
+        }
+        let said = fleet.exchange(sharing.shares.clone(), asks.clone()).await?;
+        let (mut lacks, mut runs) = (false, false);
+        for ((of, ask), said) in of.into_iter().zip(asks).zip(said) {
+            let PoolSaid { held, others_hold: hold, others_lack: lack, others_used: used } = said;
+            let others = Others { hold, lack, used };
+            lacks |= held < ask.keeps.saturating_add(ask.lacks);
+            match of {
+                Of::Lane(lane) => runs |= self.desk.take(&lane, held, others),
+                Of::Budget(of) => self.commit.wider().take(of, held, others),
+                Of::Nobody => {}
+            }
+            if held == 0 && ask.lacks == 0 {
+                sharing.clean.insert(ask.pool);
+            } else {
+                sharing.clean.remove(&ask.pool);
+            }
+        }
+        if runs {
+            self.pump();
+        }
+        for bill in self.commit.wider().covered(wall, &bills) {
+            self.wake_at(waiting[bill], wall);
+        }
+        Ok(lacks)
+    }
+
+    /// What there is to say of each pool, while these calls wait for their payment.
+    fn asks(&self, sharing: &Sharing, strays: Vec<String>, bills: &[Bill]) -> Asks {
+        let lanes = self.desk.offers(self.takes_turns(), &self.ambient);
+        let lanes =
+            lanes.into_iter().map(|(lane, limit, offer)| (format!("lane:{lane}"), limit, offer, Of::Lane(lane)));
+        let budgets = self.commit.wider().offers(self.ambient.wall(), bills);
+        let gives = budgets.iter().any(|budget| budget.offer.gives);
+        let budgets = budgets.into_iter().map(|part| (part.pool, part.limit, part.offer, Of::Budget(part.of)));
+        let mut all: Vec<(String, u64, Offer, Of)> = lanes.chain(budgets).collect();
+        for pool in strays {
+            // What is left of a span that is over counts until nobody can be in it any more.
+            if !self.commit.wider().has_pool(&pool) && !all.iter().any(|(known, ..)| *known == pool) {
+                all.push((pool, u64::MAX, Offer::default(), Of::Nobody));
+            }
+        }
+        all.retain(|(pool, _, offer, _)| !offer.is_nothing() || !sharing.clean.contains(pool));
+        let ask = |(pool, limit, offer, of): (String, u64, Offer, Of)| {
+            let Offer { keeps, lacks, least, spare, used, .. } = offer;
+            (of, PoolAsk { pool, limit, keeps, lacks, least, spare, used })
+        };
+        let (of, asks) = all.into_iter().map(ask).unzip();
+        Asks { of, asks, gives }
+    }
+
+    /// Pools of which shares of this node have parts: what a process before this one had, or a node that is gone, of what is not
+    /// configured here.
+    async fn strays(self: &Arc<Self>, sharing: &mut Sharing) -> Vec<String> {
+        if sharing.strays == 0 {
+            return Vec::new();
+        }
+        sharing.strays -= 1;
+        let (engine, shares) = (Arc::clone(self), sharing.shares.clone());
+        let found = self.ambient.unblock(move || Some(engine.log.fleet()?.pools(&shares).ok()?)).await;
+        let found: Vec<String> = found.ok().flatten().unwrap_or_default();
+        found.iter().for_each(|pool| drop(sharing.clean.remove(pool)));
+        found
+    }
+}
