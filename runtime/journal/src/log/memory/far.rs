@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 use sortie_contract::MissionNo;
 use tokio::sync::watch;
 
@@ -190,8 +191,7 @@ impl MemoryFleet {
         let store = self.open(node, node);
         store.is_far();
         let mut catalog = Catalog::default();
-        let heads: Vec<(MissionNo, Head)> =
-            store.state.lock().heads().map(|(no, head)| (no, head.clone())).collect();
+        let heads: Vec<(MissionNo, Head)> = store.state.lock().heads().map(|(no, head)| (no, head.clone())).collect();
         for (no, head) in heads {
             catalog.insert(no, &head);
             visit(no, head);
@@ -200,7 +200,7 @@ impl MemoryFleet {
         let (now, lease, position) = (store.now(), self.lease(), *store.position.borrow());
         let near = Arc::new(Near {
             store,
-            index: Mutex::new(Index { catalog, last_no, schedules: Default::default() }),
+            index: Mutex::new(Index { catalog, last_no, schedules: FxHashMap::default() }),
             leases: Leases::after(0),
             load: Load::new(messages_max, QUEUE_BYTES_MAX),
             way: Mutex::default(),
