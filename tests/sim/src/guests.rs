@@ -63,6 +63,10 @@ impl Guests for Plugins {
     fn run(&self, run: Run) -> BoxFuture<'_, Ending> {
         let (kill, executor, scene) = (run.kill.clone(), self.executor(), Arc::clone(&self.scene));
         async move {
+            // A child is met in the journal, and its acceptance may be on its way there.
+            while !scene.meets(&run.brief.mission_id) && !kill.is_thrown() {
+                executor.pass().await;
+            }
             if kill.is_thrown() {
                 return Ending::Killed;
             }
@@ -164,8 +168,6 @@ impl From<Stop> for Ended {
 impl Guest {
     fn new(scene: Arc<Scene>, executor: Arc<Executor>, run: Run) -> Self {
         let Run { brief, grants, host, .. } = run;
-        // A child is met in the journal.
-        scene.ledger(|_| ());
         let client = scene.outside(|outside| outside.client_of(&brief.mission_id));
         // A fork that is not there is rehearsed, over the record that it is to begin with; or its acceptance is on its way to the disk.
         let is_rehearsal = scene.client(client, |client| client.fork.is_some()) && scene.side(client, |_| ()).is_none();

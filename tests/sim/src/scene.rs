@@ -155,6 +155,15 @@ impl Scene {
         self.ledger(|ledger| ledger.of(client).map(look))
     }
 
+    /// Whether somebody is known who has a mission of that name: all but children are from the beginning.
+    pub(crate) fn meets(&self, mission_id: &str) -> bool {
+        if !self.outside(|outside| outside.families) {
+            return true;
+        }
+        self.ledger(|_| ());
+        self.outside(|outside| outside.clients.iter().any(|client| client.envelope.mission_id.as_str() == mission_id))
+    }
+
     /// Whether a client's mission is, or will be, that life's to write: another node may have it by now.
     pub(crate) fn is_held(&self, executor: &Executor, client: usize) -> bool {
         self.store.is_none() || self.no_of(client).is_none_or(|no| executor.holds(no))
