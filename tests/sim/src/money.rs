@@ -248,7 +248,8 @@ pub(crate) fn all_within<'a>(scene: &Scene, sides: impl Iterator<Item = &'a Side
     let Some(max) = scene.outside(|outside| outside.purse) else { return };
     let (mut taken, mut excess) = (Spend::NOTHING, Spend::NOTHING);
     let mut months = BTreeSet::new();
-    for side in sides {
+    // What a child takes is booked by its parent.
+    for side in sides.filter(|side| side.mission.parent().is_none()) {
         let books = Books::read(&side.mission, &side.records);
         taken = taken.saturating_add(books.booked());
         excess = excess.saturating_add(books.excess);
