@@ -39,7 +39,7 @@ cargo xtask COMMAND
                        three nodes on one PostgreSQL and a control plane that holds them to the contract, while one is killed
   test [--quick]       what CI runs: formatting, lints, documentation, every test; the last line is `N passed, N failed`;
                        --quick leaves out the lints and the documentation
-  sim [--schedules | --forks] [--seeds N] [--seed FIRST]
+  sim [--schedules | --forks | --families | --fleet] [--seeds N] [--seed FIRST]
                        simulates a node through N histories (10,000) of crashes, faults and contradictions, each from a seed
                        of its own; of one in which something is wrong, prints everything that happened; with --schedules,
                        through months in which schedules make the missions; with --forks, with people who fork them
@@ -113,7 +113,17 @@ impl Options {
     const KNOWN: [(&str, &[(&str, bool)]); 9] = [
         ("demo", &[("--fleet", false)]),
         ("test", &[("--quick", false)]),
-        ("sim", &[("--schedules", false), ("--forks", false), ("--seeds", true), ("--seed", true)]),
+        (
+            "sim",
+            &[
+                ("--schedules", false),
+                ("--forks", false),
+                ("--families", false),
+                ("--fleet", false),
+                ("--seeds", true),
+                ("--seed", true),
+            ],
+        ),
         ("plugins", &[("--setup", false), ("--languages", false)]),
         ("bench", &[("--json", false), ("--smoke", false), ("--only", true)]),
         ("polyglot", &[("--jest", true), ("--tasks", true)]),
@@ -165,6 +175,8 @@ mod tests {
             "sim --seeds 5 --seed 1",
             "sim --schedules --seed 1",
             "sim --forks --seeds 5",
+            "sim --families --seeds 5",
+            "sim --fleet --seed 7",
             "plugins --setup",
             "screenshots --setup",
             "bench --json --only a --only b",

@@ -11,13 +11,17 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<(), String>
     let mut rest = arguments.iter();
     while let Some(flag) = rest.next() {
         let value = match flag.as_str() {
-            "--schedules" | "--forks" => {
+            "--schedules" | "--forks" | "--families" | "--fleet" => {
                 about = &flag[2..];
                 continue;
             }
             "--seeds" => &mut seeds,
             "--seed" => &mut first,
-            _ => return Err(format!("`{flag}` is none of --seeds, --seed, --schedules and --forks")),
+            _ => {
+                return Err(format!(
+                    "`{flag}` is none of --seeds, --seed, --schedules, --forks, --families and --fleet"
+                ));
+            }
         };
         let number = rest.next().and_then(|text| text.parse::<u64>().ok());
         *value = Some(number.ok_or_else(|| format!("{flag} takes a number"))?);

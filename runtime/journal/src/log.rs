@@ -39,6 +39,7 @@ use crate::schedule::{Kept, ScheduleChange};
 use crate::snapshot::{Copied, SnapshotError};
 
 pub use embedded::EmbeddedLog;
+pub(crate) use memory::far;
 pub use memory::{MemoryFleet, MemoryLog};
 
 /// By what a dispatched mission may be known already.

@@ -1,7 +1,8 @@
 //! A disk for tests: it loses what was not synced, tears what was being written, fills up, and can do so at every write.
 //!
 //! [`SimDisk`] answers reads with everything that was written, as a kernel does. [`SimDisk::after_crash`] gives the disk
-//! that is found after the process ([`Crash::Process`]) or the power ([`Crash::Power`]) was lost.
+//! that is found after the process ([`Crash::Process`]) or the power ([`Crash::Power`]) was lost. And a store that is far away:
+//! [`FarLog`].
 
 use std::io;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use sortie_contract::{MissionNo, Status, Timestamp};
 
 use crate::head::Head;
 use crate::table::{CURSORS, FRAMES, HEADS, POSITIONS, RECORD_LAST, SCHEDULES};
+
+pub use crate::log::far::{FarLink, FarLog, Fate, Road, Went};
 
 /// What a disk writes as one: a loss of power keeps or loses each of these on its own.
 const SECTOR_BYTES: usize = 512;

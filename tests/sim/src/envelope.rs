@@ -16,6 +16,9 @@ use sortie_schedule::{Calendars, Hours, Zone};
 /// Tools that a mission is granted, unless it is said otherwise.
 const ALLOWED: [&str; 8] = ["Read", "Write", "Edit", "Buy", "Mail", "shop__Look", "shop__Note", "shop__Order"];
 
+/// What the node is called that is alone.
+pub(crate) const ALONE: &str = "factory-1";
+
 /// How long people may take to answer.
 pub(crate) const EXPIRY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -29,16 +32,22 @@ const SESSIONS: u64 = 3;
 /// How long missions are kept.
 pub(crate) const RETENTION: SignedDuration = SignedDuration::from_hours(2);
 
-/// What a client of this history dispatches, parsed, with no more than ten cents where it is thrifty; and what else comes of it: under the
+/// What a client of this history dispatches, parsed, for a node of that name, with no more than ten cents where it is thrifty; and what else comes of it: under the
 /// same key but of other content, and under the same name but another key.
-pub(crate) fn envelope(rng: &mut Rng, client: usize, wall: Timestamp, thrifty: bool) -> ([String; 3], Arc<Envelope>) {
+pub(crate) fn envelope(
+    rng: &mut Rng,
+    client: usize,
+    wall: Timestamp,
+    thrifty: bool,
+    target: &str,
+) -> ([String; 3], Arc<Envelope>) {
     let cadence = ["milestone", "interval", "hybrid"][rng.usize(..3)];
     let mut json = json!({
         "mission_id": format!("m{client}"),
         "vp_id": format!("vp.{}", rng.u64(..SESSIONS)),
         "vp_runtime_id": if rng.bool() { "runtime.general" } else { "runtime.other" },
         "source_instance_id": "simone",
-        "target_instance_id": "factory-1",
+        "target_instance_id": target,
         "mission_type": "automation",
         "objective": format!("Do what {client} wants."),
         "idempotency_key": format!("key-{client}"),
@@ -147,10 +156,10 @@ pub(crate) fn is_closed(lane: &LaneId, at: Timestamp) -> bool {
     *lane == lanes()[1] && ((300..390).contains(&minute) || (780..840).contains(&minute))
 }
 
-pub(crate) fn rules() -> NodeRules {
+pub(crate) fn rules(node: &str) -> NodeRules {
     let [general, other] = lanes();
     NodeRules {
-        instance_id: InstanceId::new("factory-1").expect("an id"),
+        instance_id: InstanceId::new(node).expect("an id"),
         lanes: vec![general.clone(), other],
         default_lane: general,
         ceilings: Ceilings { runtime_ms: 24 * 3_600_000, llm_calls: None, cost: None },

@@ -13,22 +13,62 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use sortie_ambient::{Abort, Ambient, BoxFuture};
-use sortie_contract::Timestamp;
-use sortie_journal::{Stepper, WriteError};
+use sortie_contract::{MissionNo, Timestamp};
+use sortie_journal::Stepper;
 
 use crate::scene::Scene;
 
 /// The most changes that share a commit.
-const COMMIT_MAX: usize = 16;
+pub(crate) const COMMIT_MAX: usize = 16;
+
+/// What writes the log of a life, when it is told to.
+pub(crate) trait Pen: Send {
+    /// Whether there is anything to write.
+    fn has_something(&self) -> bool;
+
+    /// Writes some of it. A failure is the log's, and is looked for there.
+    fn write(&self, scene: &Scene);
+
+    /// The same for somebody who waits for room and can do nothing else: nothing holds it up.
+    fn hurry(&self, scene: &Scene) {
+        self.write(scene);
+    }
+
+    /// Whether it is this life that may write a mission.
+    fn holds(&self, no: MissionNo) -> bool;
+
+    /// Whether whoever reads waits.
+    fn is_away(&self) -> bool {
+        false
+    }
+}
+
+impl Pen for Stepper {
+    fn has_something(&self) -> bool {
+        self.queued() > 0
+    }
+
+    fn write(&self, scene: &Scene) {
+        let most = scene.roll(|rng| rng.usize(1..=COMMIT_MAX));
+        scene.written();
+        drop(self.commit(most));
+    }
+
+    fn holds(&self, _: MissionNo) -> bool {
+        true
+    }
+}
 
 /// See the module.
 pub(crate) struct Executor {
     scene: Arc<Scene>,
     this: Weak<Self>,
+    /// Which node it is.
+    pub(crate) node: usize,
     inner: Mutex<Inner>,
     ready: Arc<Ready>,
-    /// Writes the journal; none, once the node is gone.
-    stepper: Mutex<Option<Stepper>>,
+    /// Writes the log; none, once the node is gone.
+    pen: Mutex<Option<Box<dyn Pen>>>,
     gone: AtomicBool,
     /// Whoever wants to sleep from now on panics.
     broken: AtomicBool,
@@ -81,13 +121,14 @@ pub(crate) enum Step {
 }
 
 impl Executor {
-    pub(crate) fn new(scene: Arc<Scene>, stepper: Stepper) -> Arc<Self> {
+    pub(crate) fn new(scene: Arc<Scene>, node: usize, pen: impl Pen + 'static) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             scene,
             this: Weak::clone(this),
+            node,
             inner: Mutex::default(),
             ready: Arc::default(),
-            stepper: Mutex::new(Some(stepper)),
+            pen: Mutex::new(Some(Box::new(pen))),
             gone: AtomicBool::new(false),
             broken: AtomicBool::new(false),
         })
@@ -97,10 +138,13 @@ impl Executor {
     pub(crate) fn steps(&self) -> Vec<Step> {
         let mut all: Vec<Step> = self.ready.0.lock().iter().copied().map(Step::Task).collect();
         let inner = self.inner.lock();
-        all.extend(inner.works.keys().copied().map(Step::Work));
+        let pen = self.pen.lock();
+        if !pen.as_ref().is_some_and(|pen| pen.is_away()) {
+            all.extend(inner.works.keys().copied().map(Step::Work));
+        }
         all.extend(inner.gates.iter().filter(|(_, gate)| !gate.open).map(|(no, _)| Step::Gate(*no)));
         drop(inner);
-        if self.stepper.lock().as_ref().is_some_and(|stepper| stepper.queued() > 0) {
+        if pen.as_ref().is_some_and(|pen| pen.has_something()) {
             // It serves many: it needs its share.
             all.extend([Step::Commit; 3]);
         }
@@ -122,17 +166,17 @@ impl Executor {
                 gate.open = true;
                 gate.waker.wake_by_ref();
             }
-            // A failure is the journal's, and is looked for there.
-            Step::Commit => drop(self.commit()),
+            Step::Commit => {
+                if let Some(pen) = &*self.pen.lock() {
+                    pen.write(&self.scene);
+                }
+            }
         }
     }
 
-    /// Writes some of what lies in the journal's queue.
-    fn commit(&self) -> Result<bool, WriteError> {
-        let most = self.scene.roll(|rng| rng.usize(1..=COMMIT_MAX));
-        self.scene.written();
-        let stepper = self.stepper.lock();
-        stepper.as_ref().ok_or(WriteError::Closed)?.commit(most)
+    /// Whether it is this life that may write a mission; not, once it is gone.
+    pub(crate) fn holds(&self, no: MissionNo) -> bool {
+        self.pen.lock().as_ref().is_some_and(|pen| pen.holds(no))
     }
 
     fn poll(&self, no: u64) {
@@ -189,7 +233,7 @@ impl Executor {
     /// The node is gone: nothing that ran goes on, nothing more is written.
     pub(crate) fn die(&self) {
         self.gone.store(true, Relaxed);
-        drop(self.stepper.lock().take());
+        drop(self.pen.lock().take());
         // What goes may begin something else on its way.
         loop {
             let inner = std::mem::take(&mut *self.inner.lock());
@@ -250,10 +294,12 @@ impl Ambient for Executor {
 
     fn pause(&self, duration: Duration) {
         self.scene.count("thread that waits for room");
-        self.scene.clock.pass(duration);
+        self.scene.pass(duration);
         self.ring();
-        // Meanwhile the journal's own thread goes on. A failure is told to whoever tries again.
-        drop(self.commit());
+        // Meanwhile the log's own thread goes on. A failure is told to whoever tries again.
+        if let Some(pen) = &*self.pen.lock() {
+            pen.hurry(&self.scene);
+        }
     }
 
     fn chance(&self) -> f64 {

@@ -63,6 +63,10 @@ impl Guests for Plugins {
     fn run(&self, run: Run) -> BoxFuture<'_, Ending> {
         let (kill, executor, scene) = (run.kill.clone(), self.executor(), Arc::clone(&self.scene));
         async move {
+            // A child is met in the journal, and its acceptance may be on its way there.
+            while !scene.meets(&run.brief.mission_id) && !kill.is_thrown() {
+                executor.pass().await;
+            }
             if kill.is_thrown() {
                 return Ending::Killed;
             }
@@ -125,16 +129,18 @@ impl Handle {
 /// A plugin's place in memory: one for each session, so many for each lane and in all.
 struct Place {
     scene: Arc<Scene>,
-    session: String,
+    /// Of which node, and which of its sessions.
+    session: (usize, String),
 }
 
 impl Place {
-    fn take(scene: &Arc<Scene>, session: String, lane: &str) -> Self {
+    fn take(scene: &Arc<Scene>, session: (usize, String), lane: &str) -> Self {
         let (in_lane, all) = scene.outside(|outside| {
             let before = outside.in_memory.insert(session.clone(), lane.to_owned());
             assert_eq!(before, None, "two missions of one session are in memory");
-            let in_memory: &BTreeMap<String, String> = &outside.in_memory;
-            (in_memory.values().filter(|other| *other == lane).count(), in_memory.len())
+            let of_node = outside.in_memory.iter().filter(|((node, _), _)| *node == session.0);
+            let in_lane = of_node.clone().filter(|(_, other)| *other == lane).count();
+            (in_lane, of_node.count())
         });
         assert!(in_lane <= CONCURRENCY && all <= RUNNING_MAX, "{in_lane} of a lane and {all} in all are in memory");
         Self { scene: Arc::clone(scene), session }
@@ -165,8 +171,9 @@ impl Guest {
         let client = scene.outside(|outside| outside.client_of(&brief.mission_id));
         // A fork that is not there is rehearsed, over the record that it is to begin with; or its acceptance is on its way to the disk.
         let is_rehearsal = scene.client(client, |client| client.fork.is_some()) && scene.side(client, |_| ()).is_none();
+        let is_ours = scene.is_held(&executor, client);
         let (seed, runs, lane, forbidden) = scene.client(client, |client| {
-            assert!(!client.cancelled, "it runs after its cancel");
+            assert!(!client.cancelled || !is_ours, "it runs after its cancel");
             client.runs += u64::from(!is_rehearsal);
             let seed = if client.moody { client.script + client.runs } else { client.script };
             let forbidden = client.envelope.constraints.forbidden_tools.clone();
@@ -182,20 +189,26 @@ impl Guest {
         if runs > 1 {
             scene.count("run that begins again");
         }
-        let session = format!("{} {}", brief.vp_id, brief.vp_session_id);
+        let session = (executor.node, format!("{} {}", brief.vp_id, brief.vp_session_id));
         let place = (!is_rehearsal).then(|| Place::take(&scene, session, &lane));
         if is_rehearsal {
             scene.count("rehearsal");
         }
-        let thrifty = scene.outside(|outside| outside.thrifty);
-        let (script, handles) = (if thrifty { Script::thrifty(seed) } else { Script::new(seed) }, Vec::new());
+        let (thrifty, families) = scene.outside(|outside| (outside.thrifty, outside.families));
+        let script = match (thrifty, families) {
+            (true, _) => Script::thrifty(seed),
+            (_, true) => Script::of_a_family(seed, scene.client(client, |client| client.depth)),
+            _ => Script::new(seed),
+        };
+        let handles = Vec::new();
         Self { scene, executor, client, host, grants, script, handles, told: BTreeMap::new(), place }
     }
 
     async fn live(mut self) -> Ending {
         loop {
             self.executor.pass().await;
-            assert!(!self.scene.client(self.client, |client| client.cancelled), "it runs after its cancel");
+            let is_cancelled = self.scene.client(self.client, |client| client.cancelled);
+            assert!(!is_cancelled || !self.scene.is_held(&self.executor, self.client), "it runs after its cancel");
             let signal = self.handles.iter().position(|handle| handle.is_signal);
             let op = self.script.next(self.handles.len(), signal);
             if let Err(Ended(ending)) = self.perform(op).await {
@@ -221,6 +234,13 @@ impl Guest {
                 let call = self.host.complete(request, tools);
                 self.begin(call)?;
             }
+            Op::Dispatch(order) => match self.host.dispatch(order).await? {
+                Ok(call) => self.begin(call)?,
+                Err(error) => {
+                    self.scene.count("child that is refused");
+                    self.script.told(&error.to_string());
+                }
+            },
             Op::Ask(question) => {
                 let call = self.host.ask(question);
                 self.begin(call)?;

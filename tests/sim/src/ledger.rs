@@ -9,16 +9,92 @@ use sortie_contract::digest::Digest;
 use sortie_contract::overview::Overview;
 use sortie_contract::record::{Record, Stamped};
 use sortie_contract::{MissionNo, Status};
-use sortie_journal::{Cursor, Head, Journal};
+use sortie_journal::{Cursor, Head, Journal, Log as _, MemoryFleet};
 use sortie_mission::{Mission, Outgoing, Standing};
 
 use crate::check;
 use crate::forks;
+use crate::kin;
 use crate::money;
 use crate::scene::Scene;
 
 /// How much of the feed is read at once.
 const CHUNK: usize = 1_024;
+
+/// Where it is read from.
+#[derive(Clone)]
+pub(crate) enum Source {
+    /// The journal of a node.
+    Journal(Journal),
+    /// The store of many.
+    Store(MemoryFleet),
+}
+
+impl Source {
+    fn heads(&self) -> Vec<(MissionNo, Head)> {
+        let mut all = Vec::new();
+        match self {
+            Self::Journal(journal) => {
+                journal.scan_oldest_first(|no, head| all.push((no, head))).expect("readable heads");
+            }
+            Self::Store(store) => {
+                for log in store.logs() {
+                    all.extend(log.heads_oldest_first(None, usize::MAX).expect("readable heads"));
+                }
+                all.sort_unstable_by_key(|(no, _)| *no);
+                assert!(all.windows(2).all(|two| two[0].0 < two[1].0), "a mission is in two shares");
+            }
+        }
+        all
+    }
+
+    fn head(&self, no: MissionNo) -> Option<Head> {
+        match self {
+            Self::Journal(journal) => journal.head(no).expect("a readable head"),
+            Self::Store(store) => store.logs().iter().find_map(|log| log.head(no).expect("a readable head")),
+        }
+    }
+
+    fn records(&self, no: MissionNo, first: u32) -> Vec<Stamped> {
+        match self {
+            Self::Journal(journal) => journal.read_from(no, first).expect("readable records"),
+            Self::Store(store) => {
+                let mut logs = store.logs().into_iter();
+                let log = logs.find(|log| log.head(no).expect("a readable head").is_some());
+                log.map_or_else(Vec::new, |log| log.read_all(no, first).expect("readable records"))
+            }
+        }
+    }
+
+    fn cursor(&self, no: MissionNo) -> Option<Cursor> {
+        match self {
+            Self::Journal(journal) => journal.cursor(no).expect("a readable cursor"),
+            Self::Store(store) => store.logs().iter().find_map(|log| log.cursor(no).expect("a readable cursor")),
+        }
+    }
+
+    /// Up to where it is read at first.
+    fn position(&self) -> u64 {
+        match self {
+            Self::Journal(journal) => *journal.durable().borrow(),
+            Self::Store(_) => 0,
+        }
+    }
+
+    /// What was written behind a position, and where it ends. A store has no order of its own: that is all there is in it.
+    fn written(&self, position: &mut u64) -> BTreeSet<MissionNo> {
+        let Self::Journal(journal) = self else {
+            return self.heads().into_iter().map(|(no, _)| no).collect();
+        };
+        let (durable, mut written) = (self.position(), BTreeSet::new());
+        while *position < durable {
+            let entries = journal.feed_after(*position, CHUNK).expect("a readable feed");
+            written.extend(entries.iter().map(|entry| entry.mission));
+            *position = entries.last().map_or(durable, |entry| entry.position);
+        }
+        written
+    }
+}
 
 /// All that is on disk.
 #[derive(Default)]
@@ -50,14 +126,12 @@ pub(crate) struct Item {
 
 impl Ledger {
     /// Of what a node finds when it starts.
-    pub(crate) fn open(scene: &Scene, journal: &Journal, removed: BTreeSet<MissionNo>) -> Self {
-        let mut all = Vec::new();
-        journal.scan_oldest_first(|no, head| all.push((no, head))).expect("readable heads");
-        let mut ledger = Self { position: *journal.durable().borrow(), sides: BTreeMap::new(), removed };
-        for (no, head) in all {
-            ledger.read(scene, journal, no, &head, |_, _| ());
+    pub(crate) fn open(scene: &Scene, source: &Source, removed: BTreeSet<MissionNo>) -> Self {
+        let mut ledger = Self { position: source.position(), sides: BTreeMap::new(), removed };
+        for (no, head) in source.heads() {
+            ledger.read(scene, source, no, &head, |_, _| ());
             let side = ledger.sides.get_mut(&no).expect("it was just read");
-            side.cursor = journal.cursor(no).expect("a readable cursor");
+            side.cursor = source.cursor(no);
         }
         ledger
     }
@@ -67,34 +141,33 @@ impl Ledger {
         self.sides.values().find(|side| side.client == client)
     }
 
+    /// The mission of that name.
+    pub(crate) fn named(&self, id: &str) -> Option<&Side> {
+        self.sides.values().find(|side| side.mission.envelope().mission_id.as_str() == id)
+    }
+
     /// Takes up what was written since.
-    pub(crate) fn follow(&mut self, scene: &Scene, journal: &Journal) {
-        let durable = *journal.durable().borrow();
-        let mut written = BTreeSet::new();
-        while self.position < durable {
-            let entries = journal.feed_after(self.position, CHUNK).expect("a readable feed");
-            written.extend(entries.iter().map(|entry| entry.mission));
-            self.position = entries.last().map_or(durable, |entry| entry.position);
-        }
-        for no in written {
-            if let Some(head) = journal.head(no).expect("a readable head") {
-                self.read(scene, journal, no, &head, |client, record| scene.note(client, record));
+    pub(crate) fn follow(&mut self, scene: &Scene, source: &Source) {
+        for no in source.written(&mut self.position) {
+            if let Some(head) = source.head(no) {
+                self.read(scene, source, no, &head, |client, record| scene.note(client, record));
             }
         }
         for no in self.sides.keys().copied().collect::<Vec<_>>() {
             let side = self.sides.get_mut(&no).expect("it is listed");
-            if side.mission.status().is_final() && journal.head(no).expect("a readable head").is_none() {
+            if side.mission.status().is_final() && source.head(no).is_none() {
                 let side = self.sides.remove(&no).expect("it is listed");
                 self.remove(scene, &side);
                 continue;
             }
-            let cursor = journal.cursor(no).expect("a readable cursor");
+            let cursor = source.cursor(no);
             if cursor != side.cursor {
                 scene.tell(side.client, &format!("{cursor:?}"));
                 side.cursor = cursor;
             }
             scene.client(side.client, |client| check::cursor(side, client));
         }
+        kin::between(scene, self);
     }
 
     /// A mission is not kept any more.
@@ -114,11 +187,14 @@ impl Ledger {
     }
 
     /// Takes up what was recorded of a mission since, and tells of it.
-    fn read(&mut self, scene: &Scene, journal: &Journal, no: MissionNo, head: &Head, tell: impl Fn(usize, &Record)) {
+    fn read(&mut self, scene: &Scene, source: &Source, no: MissionNo, head: &Head, tell: impl Fn(usize, &Record)) {
         assert!(!self.removed.contains(&no), "{no} is gone, and is there");
         let first = self.sides.get(&no).map_or(0, |side| side.mission.records());
-        let records = journal.read_from(no, first).expect("readable records");
+        let records = source.records(no, first);
         let is_new = first == 0;
+        if records.is_empty() && matches!(source, Source::Store(_)) {
+            return;
+        }
         if is_new {
             let side = Side::begin(scene, no, &records[0]);
             assert!(self.of(side.client).is_none(), "client {} has two missions", side.client);
@@ -142,6 +218,9 @@ impl Ledger {
         if is_new && side.mission.forked_from().is_some() {
             self.forked(scene, no);
         }
+        if is_new {
+            kin::begun(scene, self, &self.sides[&no]);
+        }
     }
 
     /// A fork is met for the first time in this life of the node.
@@ -157,7 +236,8 @@ impl Ledger {
 impl Side {
     fn begin(scene: &Scene, no: MissionNo, first: &Stamped) -> Self {
         let mission = sortie_engine::begin(first).expect("an acceptance of a valid envelope");
-        let client = scene.outside(|outside| outside.client_of(mission.envelope().mission_id.as_str()));
+        let Record::Accepted(accepted) = &first.record else { panic!("a mission begins with {first:?}") };
+        let client = kin::client(scene, &mission, &accepted.envelope);
         let (records, items) = (Vec::new(), Vec::new());
         let mut side = Self { no, client, mission, records, items, cursor: None };
         side.keep(first);

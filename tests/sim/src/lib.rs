@@ -19,7 +19,10 @@
 //! | `outside` | who was told what, the effects of tools |
 //! | `ledger` | the journal, read back |
 //! | `envelope` | what is dispatched |
+//! | `fleet` | another world, in which several nodes write one store: who acts next |
+//! | `fleet/node` | one life of one of them, and the way from it to the store |
 //! | `forks` | people who go on from a call of a mission, and what must be true of what they get |
+//! | `kin` | missions that missions dispatch, and what must be true of them and of whoever dispatched them |
 //! | `check`, `money` | the invariants of `docs/ARCHITECTURE.md` |
 //! | `nights` | another world, in which schedules make the missions: who acts next |
 //! | `nights/plan` | the schedules there |
@@ -32,9 +35,11 @@
 mod check;
 mod envelope;
 mod executor;
+mod fleet;
 mod forks;
 mod guests;
 mod history;
+mod kin;
 mod ledger;
 mod life;
 mod models;
@@ -59,6 +64,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::fleet::Fleet;
 use crate::nights::Nights;
 use crate::scene::Scene;
 use crate::world::World;
@@ -72,6 +78,10 @@ pub enum About {
     Thrift,
     /// As the first, with people who fork what goes on and what has ended.
     Forks,
+    /// As the first, of plugins that dispatch missions, which dispatch others.
+    Families,
+    /// As the first, of two or three nodes on one store, any of which may be asked: links that are cut, nodes that freeze.
+    Fleet,
     /// Missions that schedules make, and what becomes of each of their times: months and years.
     Schedules,
 }
@@ -115,6 +125,8 @@ pub fn run(about: About, seed: u64) -> Result<Outcome, Failure> {
         About::Missions => lived(seed, World::new, World::scene, World::live),
         About::Thrift => lived(seed, World::thrifty, World::scene, World::live),
         About::Forks => lived(seed, World::forking, World::scene, World::live),
+        About::Families => lived(seed, World::families, World::scene, World::live),
+        About::Fleet => lived(seed, Fleet::new, Fleet::scene, Fleet::live),
         About::Schedules => lived(seed, Nights::new, Nights::scene, Nights::live),
     }
 }

@@ -9,19 +9,19 @@ use std::time::Duration;
 use sortie_ambient::{Ambient, Surroundings};
 use sortie_callback::{CallbackConfig, Courier};
 use sortie_engine::recover::Others;
-use sortie_engine::{Engine, Guests, NodeHours, Parts, Settings};
+use sortie_engine::{Engine, Guests, NodeHours, OpenLog, Parts, Settings};
 use sortie_journal::sim::{Crash, SimDisk};
 use sortie_journal::{EmbeddedLog, Journal, Options};
 use sortie_mission::wider::WiderBudget;
-use sortie_mission::{Retention, Retentions};
+use sortie_mission::{NodeRules, Retention, Retentions};
 use sortie_models::{Configured, Models, ModelsConfig};
 use sortie_tools::Providers;
 
 use crate::check;
-use crate::envelope::{CONCURRENCY, EXPIRY, RETENTION, RUNNING_MAX, hours, lanes, rules};
+use crate::envelope::{ALONE, CONCURRENCY, EXPIRY, RETENTION, RUNNING_MAX, hours, lanes, rules};
 use crate::executor::Executor;
 use crate::guests::Plugins;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Source};
 use crate::models::Oracle;
 use crate::money;
 use crate::people::People;
@@ -31,7 +31,7 @@ use crate::store::Folder;
 use crate::tools::providers;
 
 /// Appends that the journal's queue holds: so few that it is full now and then.
-const QUEUE_APPENDS: usize = 12;
+pub(crate) const QUEUE_APPENDS: usize = 12;
 
 /// Crashes in a row that a mission survives which runs alone: more than there are in a history.
 const CRASHES_ALONE_MAX: u32 = 100;
@@ -55,6 +55,18 @@ pub(crate) struct Outfit {
     pub(crate) budgets: Vec<WiderBudget>,
 }
 
+/// What a life is given whose missions control planes dispatch.
+pub(crate) fn outfit(scene: &Arc<Scene>, executor: &Arc<Executor>) -> Outfit {
+    Outfit {
+        guests: Arc::new(Plugins { scene: Arc::clone(scene), executor: Arc::downgrade(executor) }),
+        tools: providers(scene, executor),
+        models: Arc::new(Oracle { scene: Arc::clone(scene), executor: Arc::downgrade(executor) }),
+        retention: Retentions { general: Retention { age: Some(RETENTION), missions: None }, rules: Vec::new() },
+        hours: hours(),
+        budgets: money::wider(scene),
+    }
+}
+
 /// A node without models.
 pub(crate) fn no_models(executor: &Arc<Executor>) -> Arc<dyn Models> {
     let ambient: Surroundings = Arc::<Executor>::clone(executor);
@@ -76,19 +88,12 @@ pub(crate) struct Life {
 impl Life {
     /// The node starts on what a disk holds. Nothing that was on it before may be missing.
     pub(crate) fn begin(scene: &Arc<Scene>, folder: &Folder, disk: SimDisk) -> Self {
-        let outfit = |executor: &Arc<Executor>| Outfit {
-            guests: Arc::new(Plugins { scene: Arc::clone(scene), executor: Arc::downgrade(executor) }),
-            tools: providers(scene, executor),
-            models: Arc::new(Oracle { scene: Arc::clone(scene), executor: Arc::downgrade(executor) }),
-            retention: Retentions { general: Retention { age: Some(RETENTION), missions: None }, rules: Vec::new() },
-            hours: hours(),
-            budgets: money::wider(scene),
-        };
         let look = |journal: &Journal| {
-            find(scene, folder, journal);
-            scene.opens(Some(journal.clone()));
+            let source = Source::Journal(journal.clone());
+            find(scene, folder, &source);
+            scene.opens(Some(source));
         };
-        Self::on(scene, folder, disk, look, outfit)
+        Self::on(scene, folder, disk, look, |executor| outfit(scene, executor))
     }
 
     /// The node starts on what a disk holds, which is looked at first, with this outfit.
@@ -103,44 +108,10 @@ impl Life {
         let opened = Journal::open_backend_stepped(disk.clone(), &options);
         let (journal, opened, stepper) = opened.expect("a journal opens after any crash");
         look(&journal);
-        let executor = Executor::new(Arc::clone(scene), stepper);
-        let Outfit { guests, tools, models, retention, hours, budgets } = outfit(&executor);
-        let ambient: Surroundings = Arc::<Executor>::clone(&executor);
-        let settings = Settings {
-            rules: rules(),
-            plugins_by: BTreeMap::from([("automation".to_owned(), "script".parse().expect("a name"))]),
-            lanes: lanes().map(|lane| (lane, CONCURRENCY)).to_vec(),
-            max_running: RUNNING_MAX,
-            request_expiry: EXPIRY,
-            retention,
-            on_expiry: sortie_contract::envelope::OnExpiry::End,
-            crashes_alone_max: CRASHES_ALONE_MAX,
-            children: sortie_mission::child::Bounds::default(),
-            hours: Arc::new(hours),
-            result_bytes_max: 0,
-            schedules_max: 1_000,
-            lanes_are_shared: true,
-            landing_share: LANDING_SHARE,
-            hold_max: HOLD_MAX,
-            budgets,
-        };
+        let executor = Executor::new(Arc::clone(scene), 0, stepper);
         let log = journal.clone();
-        let parts = Parts {
-            shared: None,
-            settings,
-            log: Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(log, &opened, visit)?))),
-            guests,
-            tools,
-            models,
-            artifacts: Arc::new(folder.clone()),
-            workspaces: Arc::new(folder.clone()),
-            pause_mark: Arc::new(folder.clone()),
-            ambient: Arc::clone(&ambient),
-        };
-        let wire = Arc::new(Wire { scene: Arc::clone(scene), executor: Arc::downgrade(&executor) });
-        let callback = CallbackConfig { attempts: ATTEMPTS, ..CallbackConfig::default() };
-        let courier = |outbox| Courier::new(&callback, outbox, wire, ambient);
-        let engine = Engine::open(parts, Others::GoOn, courier).expect("a node starts on what is there");
+        let log: OpenLog = Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(log, &opened, visit)?)));
+        let engine = engine((scene, folder, &executor), rules(ALONE), log, outfit(&executor));
         engine.start();
         engine.start_retention();
         let people = People { scene: Arc::clone(scene), executor: Arc::clone(&executor), engine: Arc::clone(&engine) };
@@ -184,10 +155,55 @@ impl Life {
     }
 }
 
+/// A driver of a node of this world, which has not started.
+pub(crate) fn engine(
+    (scene, folder, executor): (&Arc<Scene>, &Folder, &Arc<Executor>),
+    rules: NodeRules,
+    log: OpenLog,
+    outfit: Outfit,
+) -> Arc<Engine> {
+    let Outfit { guests, tools, models, retention, hours, budgets } = outfit;
+    let ambient: Surroundings = Arc::<Executor>::clone(executor);
+    let settings = Settings {
+        rules,
+        plugins_by: BTreeMap::from([("automation".to_owned(), "script".parse().expect("a name"))]),
+        lanes: lanes().map(|lane| (lane, CONCURRENCY)).to_vec(),
+        max_running: RUNNING_MAX,
+        request_expiry: EXPIRY,
+        retention,
+        on_expiry: sortie_contract::envelope::OnExpiry::End,
+        crashes_alone_max: CRASHES_ALONE_MAX,
+        children: sortie_mission::child::Bounds::default(),
+        hours: Arc::new(hours),
+        result_bytes_max: 0,
+        schedules_max: 1_000,
+        lanes_are_shared: true,
+        landing_share: LANDING_SHARE,
+        hold_max: HOLD_MAX,
+        budgets,
+    };
+    let parts = Parts {
+        shared: None,
+        settings,
+        log,
+        guests,
+        tools,
+        models,
+        artifacts: Arc::new(folder.clone()),
+        workspaces: Arc::new(folder.clone()),
+        pause_mark: Arc::new(folder.clone()),
+        ambient: Arc::clone(&ambient),
+    };
+    let wire = Arc::new(Wire { scene: Arc::clone(scene), executor: Arc::downgrade(executor) });
+    let callback = CallbackConfig { attempts: ATTEMPTS, ..CallbackConfig::default() };
+    let courier = |outbox| Courier::new(&callback, outbox, wire, ambient);
+    Engine::open(parts, Others::GoOn, courier).expect("a node starts on what is there")
+}
+
 /// What a node finds is what there was.
-fn find(scene: &Scene, folder: &Folder, journal: &Journal) {
+pub(crate) fn find(scene: &Scene, folder: &Folder, source: &Source) {
     let before = scene.replace_ledger(Ledger::default());
-    let mut found = Ledger::open(scene, journal, before.removed);
+    let mut found = Ledger::open(scene, source, before.removed);
     for (no, side) in &before.sides {
         match found.sides.get(no) {
             Some(after) => check::survived(side, after),

@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     let (Some(about), Some(Ok(from)), Some(Ok(count))) =
         (what.as_deref().and_then(about), numbers.next(), numbers.next())
     else {
-        eprintln!("sortie-sim missions|thrift|forks|schedules FIRST_SEED COUNT");
+        eprintln!("sortie-sim missions|thrift|forks|families|fleet|schedules FIRST_SEED COUNT");
         return ExitCode::FAILURE;
     };
     match run_all(about, from, count) {
@@ -34,6 +34,8 @@ fn about(what: &str) -> Option<About> {
         "missions" => Some(About::Missions),
         "thrift" => Some(About::Thrift),
         "forks" => Some(About::Forks),
+        "families" => Some(About::Families),
+        "fleet" => Some(About::Fleet),
         "schedules" => Some(About::Schedules),
         _ => None,
     }

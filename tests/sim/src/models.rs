@@ -109,6 +109,8 @@ impl Models for Oracle {
         let call = CallNo(call.parse().expect("a number"));
         let quoted = self.quote(ask).expect("it was just quoted");
         let fate = self.fate(quoted);
+        let is_held = self.scene.is_held(&executor, client);
+        assert!(is_held, "m{client}: a model is asked for call {call} by a node that has lost the mission");
         self.leave(client, call, ask, quoted, &fate);
         executor.pass().await;
         if self.scene.one_in(2) {

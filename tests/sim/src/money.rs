@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
+use sortie_contract::envelope::ChildOf;
 use sortie_contract::id::CallNo;
 use sortie_contract::record::{Closing, HostQuestion, Record, Stamped};
 use sortie_contract::request::Decision;
@@ -42,9 +43,11 @@ struct Books {
 impl Books {
     fn new(mission: &Mission) -> Self {
         let budget = &mission.envelope().budget;
+        let share = mission.envelope().child_of.as_ref().map(ChildOf::share);
         Self {
-            cost_max: budget.cost_max.filter(|max| max.0 > 0),
-            calls_max: budget.llm_calls_max.filter(|max| *max > 0),
+            // A share of nothing is a limit, too.
+            cost_max: share.map(|share| share.cost).or(budget.cost_max.filter(|max| max.0 > 0)),
+            calls_max: share.map(|share| share.llm_calls).or(budget.llm_calls_max.filter(|max| *max > 0)),
             settled: BTreeMap::new(),
             made: BTreeMap::new(),
             prices: BTreeMap::new(),
@@ -247,7 +250,8 @@ pub(crate) fn all_within<'a>(scene: &Scene, sides: impl Iterator<Item = &'a Side
     let Some(max) = scene.outside(|outside| outside.purse) else { return };
     let (mut taken, mut excess) = (Spend::NOTHING, Spend::NOTHING);
     let mut months = BTreeSet::new();
-    for side in sides {
+    // What a child takes is booked by its parent.
+    for side in sides.filter(|side| side.mission.parent().is_none()) {
         let books = Books::read(&side.mission, &side.records);
         taken = taken.saturating_add(books.booked());
         excess = excess.saturating_add(books.excess);

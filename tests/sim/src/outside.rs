@@ -24,10 +24,8 @@ pub(crate) struct Outside {
     pub(crate) strays: Vec<Stray>,
     /// Clients whose missions are removed: what their calls still come to is nobody's to know.
     pub(crate) gone: BTreeSet<usize>,
-    /// VPs' sessions whose plugin is in memory, and the lane that each takes.
-    pub(crate) in_memory: BTreeMap<String, String>,
-    /// The node's mark that it is paused.
-    pub(crate) paused: bool,
+    /// VPs' sessions whose plugin is in memory, by node, and the lane that each takes.
+    pub(crate) in_memory: BTreeMap<(usize, String), String>,
     /// Whether there is room on its disk for artifacts.
     pub(crate) disk_is_low: bool,
     /// The second provider of tools.
@@ -35,12 +33,18 @@ pub(crate) struct Outside {
     pub(crate) models: models::State,
     /// All plugins ask eight models at once, and whoever is asked for more money says no.
     pub(crate) thrifty: bool,
+    /// Plugins dispatch missions.
+    pub(crate) families: bool,
     /// All missions together may cost so much in a month, where there is such a budget.
     pub(crate) purse: Option<MicroUsd>,
     /// Whether there are faults, still.
     pub(crate) faults: bool,
     /// People and control planes that wait for an answer of the node.
     pub(crate) waiting: usize,
+    /// Dispatches that a node would have sent on: of which client, which of its texts, and to the node of that name.
+    pub(crate) sent_on: Vec<(usize, usize, String)>,
+    /// There are several nodes, of which one may be late with what another has told since.
+    pub(crate) is_fleet: bool,
 }
 
 /// A control plane with one mission to dispatch.
@@ -57,6 +61,10 @@ pub(crate) struct Client {
     pub(crate) script: u64,
     /// Its plugin does something else in each run, against the rules.
     pub(crate) moody: bool,
+    /// So many missions are above its own: nobody dispatches it but the one above.
+    pub(crate) depth: u32,
+    /// Its end was counted.
+    pub(crate) is_counted: bool,
     /// Dispatches that wait for an answer.
     pub(crate) dispatches: u32,
     /// How often its plugin was run.
@@ -136,6 +144,8 @@ impl Client {
             past: Vec::new(),
             script,
             moody,
+            depth: 0,
+            is_counted: false,
             dispatches: 0,
             runs: 0,
             rejected: false,
@@ -154,11 +164,17 @@ impl Client {
     pub(crate) fn forget(&mut self, past: &[Stamped]) {
         let fresh = Self::new(self.texts.clone(), Arc::clone(&self.envelope), self.script, self.moody);
         let (fork, past) = (self.fork.clone(), past.to_vec());
-        *self = Self { forgotten: true, dispatches: self.dispatches, fork, past, ..fresh };
+        let depth = self.depth;
+        *self = Self { forgotten: true, dispatches: self.dispatches, fork, past, depth, ..fresh };
     }
 
     /// An item arrives: in order, and the same each time. Says whether it is new.
-    pub(crate) fn take(&mut self, item: u64, key: &str, body: &str) -> bool {
+    pub(crate) fn take(&mut self, item: u64, key: &str, body: &str, may_be_late: bool) -> bool {
+        let same = self.arrived.iter().find(|(before, _, _)| *before == item);
+        if let Some((_, known, same)) = same.filter(|_| may_be_late) {
+            assert_eq!((known.as_str(), same.as_str()), (key, body), "item {item} changed");
+            return false;
+        }
         let last = self.arrived.last();
         if let Some((before, known, same)) = last
             && *before >= item

@@ -62,13 +62,23 @@ impl People {
 
     /// Somebody dispatches: for the first time, again, or something else by mistake; and hangs up when what is returned is dropped.
     pub(crate) fn dispatch(&self, client: usize, text: usize) -> Joined<()> {
+        self.dispatch_to(client, text, false)
+    }
+
+    /// The same, of a dispatch that another node has sent on to this one.
+    pub(crate) fn dispatch_to(&self, client: usize, text: usize, is_sent_on: bool) -> Joined<()> {
         let (scene, engine) = (Arc::clone(&self.scene), Arc::clone(&self.engine));
         let (body, before) = scene.client(client, |client| (client.texts[text].clone(), client.accepted));
         let waits = Waits::begin(&scene, Some(client));
         let ambient: &dyn Ambient = &*self.executor;
         ambient.spawn(async move {
-            let answer = engine.dispatch(body).await;
+            let answer = if is_sent_on { engine.dispatch_here(body).await } else { engine.dispatch(body).await };
             drop(waits);
+            if let Err(DispatchError::Elsewhere(member)) = &answer
+                && scene.store.is_some()
+            {
+                return scene.outside(|outside| outside.sent_on.push((client, text, member.name.clone())));
+            }
             hear(&scene, client, text, before, answer);
         })
     }
@@ -110,12 +120,15 @@ impl People {
     }
 
     fn say(&self, client: usize, no: MissionNo, request: RequestNo, decision: Decision) {
-        let (scene, engine) = (Arc::clone(&self.scene), Arc::clone(&self.engine));
+        let (scene, engine, executor) = (Arc::clone(&self.scene), Arc::clone(&self.engine), Arc::clone(&self.executor));
         scene.tell(client, &format!("{request}: somebody says {}", decision.as_str()));
         let waits = Waits::begin(&scene, None);
         self.spawn(async move {
             let answer = engine.decide(no, request, decision.clone(), "ada".to_owned(), String::new()).await;
             drop(waits);
+            if !scene.is_held(&executor, client) {
+                return scene.count("answer of a node that has lost the mission");
+            }
             scene.side(client, |side| {
                 if side.no == no {
                     hear_of_decision(&scene, side, request, &decision, answer);
@@ -153,6 +166,20 @@ impl People {
                 if happened { Decision::Record { result: "\"recorded\"".to_owned() } } else { Decision::Repeat }
             }
         }
+    }
+
+    /// Somebody lets a session go on whose files are on the disk of a node that is gone.
+    pub(crate) fn go_on_empty(&self, client: usize) {
+        let Some(no) = self.scene.no_of(client) else { return };
+        let (scene, engine) = (Arc::clone(&self.scene), Arc::clone(&self.engine));
+        let waits = Waits::begin(&scene, None);
+        self.spawn(async move {
+            let gone_on = engine.go_on_empty(no).await;
+            drop(waits);
+            if matches!(gone_on, Ok(true)) {
+                scene.count("session that goes on without its files");
+            }
+        });
     }
 
     /// Somebody cancels a mission.
@@ -242,6 +269,10 @@ impl People {
 
 /// A control plane is answered.
 fn hear(scene: &Scene, client: usize, text: usize, before: Option<usize>, answer: Result<Dispatched, DispatchError>) {
+    if scene.client(client, |client| client.forgotten) {
+        // Of a node that answers late.
+        return;
+    }
     let on_disk = || {
         let texts = scene.client(client, |client| client.texts.clone());
         let found = scene.side(client, |side| texts.iter().position(|known| known == side.text()));
@@ -266,15 +297,17 @@ fn hear(scene: &Scene, client: usize, text: usize, before: Option<usize>, answer
         }
         Err(DispatchError::Overloaded) => return scene.count("overloaded"),
         Err(DispatchError::DiskLow) => return scene.count("low disk"),
+        Err(DispatchError::Draining) => return scene.count("dispatched to a node that is drained"),
+        // The one that is meant has not been seen yet.
+        Err(DispatchError::WrongInstance { .. }) if scene.store.is_some() => {
+            return scene.count("dispatched to a node that does not know who is meant");
+        }
         Err(DispatchError::Stopping) => return scene.count("dispatched to a node that stops"),
         Err(DispatchError::Journal(_) | DispatchError::Read(_)) => {
             return scene.count("dispatched to a node that failed");
         }
         Err(
-            error @ (DispatchError::WrongInstance { .. }
-            | DispatchError::Elsewhere(_)
-            | DispatchError::Draining
-            | DispatchError::Artifacts(_)),
+            error @ (DispatchError::WrongInstance { .. } | DispatchError::Elsewhere(_) | DispatchError::Artifacts(_)),
         ) => panic!("{error}"),
     }
     let accepted = on_disk();

@@ -79,7 +79,8 @@ impl Wire {
             place
         });
         let item = place.unwrap_or_else(|| panic!("{key} is delivered, and its mission is not on disk")) as u64 + 1;
-        let is_new = self.scene.client(client, |client| client.take(item, key, &body));
+        let may_be_late = self.scene.outside(|outside| outside.is_fleet);
+        let is_new = self.scene.client(client, |client| client.take(item, key, &body, may_be_late));
         self.scene.tell(client, &format!("item {item} arrives"));
         self.scene.count(if is_new { "delivered" } else { "delivered again" });
         if is_upload {

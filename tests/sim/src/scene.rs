@@ -11,11 +11,12 @@ use fastrand::Rng;
 use parking_lot::Mutex;
 use sortie_contract::record::Record;
 use sortie_contract::{MissionNo, Timestamp};
-use sortie_journal::Journal;
+use sortie_journal::MemoryFleet;
 use tokio::sync::Notify;
 
+use crate::executor::Executor;
 use crate::history::History;
-use crate::ledger::{Ledger, Side};
+use crate::ledger::{Ledger, Side, Source};
 use crate::outside::{Client, Outside};
 use crate::shop;
 
@@ -26,8 +27,10 @@ pub(crate) struct Scene {
     history: Mutex<History>,
     outside: Mutex<Outside>,
     ledger: Mutex<Ledger>,
-    /// That of the life that there is.
-    journal: Mutex<Option<Journal>>,
+    /// Where the ledger is read from: the journal of the life that there is.
+    source: Mutex<Option<Source>>,
+    /// Where many nodes have one.
+    pub(crate) store: Option<MemoryFleet>,
     /// Something may have been written since the ledger was read.
     stale: AtomicBool,
     /// Something is new in the shop.
@@ -42,9 +45,24 @@ impl Scene {
             history: Mutex::default(),
             outside: Mutex::new(outside),
             ledger: Mutex::default(),
-            journal: Mutex::new(None),
+            source: Mutex::new(None),
+            store: None,
             stale: AtomicBool::new(true),
             shop_news: Notify::new(),
+        }
+    }
+
+    /// The same, of many nodes on one store.
+    pub(crate) fn on(store: MemoryFleet, dice: Rng, wall: Timestamp, outside: Outside) -> Self {
+        let source = Mutex::new(Some(Source::Store(store.clone())));
+        Self { source, store: Some(store), ..Self::new(dice, wall, outside) }
+    }
+
+    /// Time passes, wherever there is a clock.
+    pub(crate) fn pass(&self, duration: Duration) {
+        self.clock.pass(duration);
+        if let Some(store) = &self.store {
+            store.pass(duration);
         }
     }
 
@@ -110,9 +128,9 @@ impl Scene {
         look(&mut self.outside.lock().clients[client])
     }
 
-    /// The journal of the life that begins; none, once that is over.
-    pub(crate) fn opens(&self, journal: Option<Journal>) {
-        *self.journal.lock() = journal;
+    /// Where the life that begins writes; none, once that is over.
+    pub(crate) fn opens(&self, source: Option<Source>) {
+        *self.source.lock() = source;
         self.written();
     }
 
@@ -124,10 +142,10 @@ impl Scene {
     /// What is on disk at this moment.
     pub(crate) fn ledger<T>(&self, look: impl FnOnce(&Ledger) -> T) -> T {
         let mut ledger = self.ledger.lock();
-        if let Some(journal) = &*self.journal.lock()
+        if let Some(source) = &*self.source.lock()
             && self.stale.swap(false, Relaxed)
         {
-            ledger.follow(self, journal);
+            ledger.follow(self, source);
         }
         look(&ledger)
     }
@@ -135,6 +153,20 @@ impl Scene {
     /// What is on disk of a client's mission; nothing, where it has none there.
     pub(crate) fn side<T>(&self, client: usize, look: impl FnOnce(&Side) -> T) -> Option<T> {
         self.ledger(|ledger| ledger.of(client).map(look))
+    }
+
+    /// Whether somebody is known who has a mission of that name: all but children are from the beginning.
+    pub(crate) fn meets(&self, mission_id: &str) -> bool {
+        if !self.outside(|outside| outside.families) {
+            return true;
+        }
+        self.ledger(|_| ());
+        self.outside(|outside| outside.clients.iter().any(|client| client.envelope.mission_id.as_str() == mission_id))
+    }
+
+    /// Whether a client's mission is, or will be, that life's to write: another node may have it by now.
+    pub(crate) fn is_held(&self, executor: &Executor, client: usize) -> bool {
+        self.store.is_none() || self.no_of(client).is_none_or(|no| executor.holds(no))
     }
 
     /// The number of a client's mission, where it is on disk.

@@ -4,6 +4,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::time::Duration;
 
+use serde_json::json;
 use sortie_contract::outcome;
 use sortie_contract::plugin::Verdict;
 
@@ -22,6 +23,8 @@ pub(crate) enum Op {
         tool: &'static str,
         arguments: String,
     },
+    /// Of a mission.
+    Dispatch(String),
     /// Of a model, which may ask for this tool.
     Think {
         request: String,
@@ -56,17 +59,25 @@ pub(crate) struct Script {
     /// Rounds of models that are asked at once, and how many of this one are to be asked.
     rounds: u32,
     together: u32,
+    /// It dispatches missions.
+    has_children: bool,
 }
 
 impl Script {
     pub(crate) fn new(seed: u64) -> Self {
         let told = mix(&(seed, "script"));
-        Self { told, left: 2 + u32::try_from(told % 10).expect("a digit"), rounds: 0, together: 0 }
+        Self { told, left: 2 + u32::try_from(told % 10).expect("a digit"), rounds: 0, together: 0, has_children: false }
     }
 
     /// One that does nothing but ask models, all at once.
     pub(crate) fn thrifty(seed: u64) -> Self {
         Self { left: 0, rounds: ROUNDS, ..Self::new(seed) }
+    }
+
+    /// One that dispatches missions, and stands below so many itself: the deeper, the less it does.
+    pub(crate) fn of_a_family(seed: u64, depth: u32) -> Self {
+        let script = Self::new(seed);
+        Self { left: script.left / (1 + depth) + 1, has_children: true, ..script }
     }
 
     /// Takes an answer in.
@@ -106,6 +117,9 @@ impl Script {
             return self.wait(handles);
         }
         self.left -= 1;
+        if self.has_children && pick(3, 13) == 0 {
+            return Op::Dispatch(order(dice / 39));
+        }
         match pick(50, 3) {
             0..=2 => self.call("Read"),
             3..=5 => self.call("Write"),
@@ -158,6 +172,34 @@ impl Script {
             _ => Op::WaitAny,
         }
     }
+}
+
+/// What a child is to do and may spend: mostly less than its parent has, now and then more.
+fn order(dice: u64) -> String {
+    let pick = |sides: u64, of: u64| (dice / of) % sides;
+    let mut order = json!({
+        "objective": format!("Do the part {}.", dice % 1_000),
+        "mission_type": "automation",
+        "inputs": { "steps": [] },
+        "constraints": { "allowed_tools": ["Read", "Write", "Edit", "Buy"] },
+    });
+    match pick(8, 1) {
+        0 => order["constraints"]["allowed_tools"] = json!(["Read", "Rm"]),
+        1 => order["mission_id"] = json!("m0"),
+        _ => {}
+    }
+    match pick(4, 8) {
+        0 => {}
+        1 => order["budget"] = json!({ "max_llm_calls": 1 + pick(3, 32), "max_cost_usd": 0.2 }),
+        2 => order["budget"] = json!({ "max_cost_usd": 0.1 }),
+        _ => order["budget"] = json!({ "max_llm_calls": 2, "max_cost_usd": 0.4, "max_runtime_minutes": 300 }),
+    }
+    order.to_string()
+}
+
+/// The script of a child.
+pub(crate) fn of_child(parent: u64, call: u32) -> u64 {
+    mix(&(parent, call, "child"))
 }
 
 fn name(dice: u64) -> &'static str {

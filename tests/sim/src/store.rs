@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 use sortie_contract::digest::Digest;
@@ -21,6 +22,10 @@ pub(crate) struct Folder {
     scene: Arc<Scene>,
     artifacts: Arc<Mutex<Bytes>>,
     aside: Arc<Mutex<Aside>>,
+    /// The mark that the node is paused.
+    paused: Arc<AtomicBool>,
+    /// Where workspaces are.
+    workspaces: Arc<Path>,
 }
 
 type Bytes = BTreeMap<(MissionNo, Digest), Vec<u8>>;
@@ -29,7 +34,18 @@ type Aside = BTreeMap<String, BTreeMap<Digest, Vec<u8>>>;
 
 impl Folder {
     pub(crate) fn new(scene: &Arc<Scene>) -> Self {
-        Self { scene: Arc::clone(scene), artifacts: Arc::default(), aside: Arc::default() }
+        Self {
+            scene: Arc::clone(scene),
+            artifacts: Arc::default(),
+            aside: Arc::default(),
+            paused: Arc::default(),
+            workspaces: Path::new("/nowhere-in-a-simulation").into(),
+        }
+    }
+
+    /// That of another node, which has its workspaces there; artifacts are kept where all of them have them.
+    pub(crate) fn beside(&self, workspaces: &Path) -> Self {
+        Self { paused: Arc::default(), workspaces: workspaces.into(), ..self.clone() }
     }
 
     /// How many artifacts a mission has there.
@@ -107,23 +123,23 @@ impl Artifacts for Folder {
 
 impl Workspaces for Folder {
     fn open(&self, vp: &VpId, session: &SessionId) -> io::Result<Workspace> {
-        // Of the tools here none touches a file, and so none of it is ever made.
+        // Of the tools here none touches a file: only where a session is to go on with an empty one is it made.
         Workspace::open(&self.place(vp, session))
     }
 
-    fn place(&self, _: &VpId, _: &SessionId) -> PathBuf {
-        PathBuf::from("/nowhere-in-a-simulation")
+    fn place(&self, vp: &VpId, session: &SessionId) -> PathBuf {
+        self.workspaces.join(format!("{vp} {session}"))
     }
 }
 
 impl PauseMark for Folder {
     fn is_set(&self) -> bool {
-        self.scene.outside(|outside| outside.paused)
+        self.paused.load(Relaxed)
     }
 
     fn set(&self, paused: bool) -> io::Result<()> {
         self.fails()?;
-        self.scene.outside(|outside| outside.paused = paused);
+        self.paused.store(paused, Relaxed);
         Ok(())
     }
 }

@@ -79,7 +79,9 @@ impl Tool for Scripted {
         let (mission, call) = context.idempotency_key.rsplit_once('/').expect("a mission and a call");
         let client = self.scene.outside(|outside| outside.client_of(mission));
         let call = CallNo(call.parse().expect("a number"));
-        self.leave(client, call, &arguments.to_string());
+        if !self.leave(&executor, client, call, &arguments.to_string()) {
+            return Err(CallError::Cancelled);
+        }
         self.bill(context, arguments);
         if self.scene.one_in(6) {
             self.ask(context, client, call, &executor).await;
@@ -142,8 +144,15 @@ impl Scripted {
         }
     }
 
-    /// The call leaves the node: whatever it depends on must be certain.
-    fn leave(&self, client: usize, call: CallNo, arguments: &str) {
+    /// The call leaves the node: whatever it depends on must be certain. False where another node has the mission, and nothing would
+    /// be felt of it.
+    fn leave(&self, executor: &Executor, client: usize, call: CallNo, arguments: &str) -> bool {
+        if !self.scene.is_held(executor, client) {
+            let is_felt = self.info.repeat() != Repeat::ReadOnly || !quote(&self.info, arguments).is_nothing();
+            assert!(!is_felt, "m{client}: call {call} is made by a node that has lost the mission");
+            self.scene.count("call of a node that has lost the mission");
+            return false;
+        }
         let wall = self.scene.clock.wall();
         self.scene.tell(client, &format!("call {call} leaves the node"));
         self.scene.ledger(|ledger| {
@@ -156,6 +165,7 @@ impl Scripted {
                 }
             });
         });
+        true
     }
 }
 

@@ -9,9 +9,10 @@ use sortie_contract::{MicroUsd, Timestamp};
 use sortie_journal::sim::{Crash, SimDisk};
 
 use crate::check;
-use crate::envelope::{RETENTION, envelope};
+use crate::envelope::{ALONE, RETENTION, envelope};
 use crate::executor::Step;
 use crate::forks;
+use crate::kin;
 use crate::ledger::Side;
 use crate::life::Life;
 use crate::money;
@@ -63,6 +64,13 @@ impl World {
         Self::of(seed, true)
     }
 
+    /// In which plugins dispatch missions, and those others.
+    pub(crate) fn families(seed: u64) -> Self {
+        let world = Self::of(seed, false);
+        world.scene.outside(|outside| outside.families = true);
+        world
+    }
+
     /// In which people fork missions, those that go on and those that have ended, and forks.
     pub(crate) fn forking(seed: u64) -> Self {
         let world = Self::of(seed, false);
@@ -79,7 +87,7 @@ impl World {
         let enough = if thrifty { 500_000 } else { 2_000_000 };
         outside.purse = (rng.u8(..3) == 0).then(|| MicroUsd(rng.u64(enough / 4..enough)));
         for client in 0..rng.usize(2..=6) {
-            let (texts, parsed) = envelope(&mut rng, client, wall, thrifty);
+            let (texts, parsed) = envelope(&mut rng, client, wall, thrifty, ALONE);
             let (script, moody) = (rng.u64(..), rng.u8(..40) == 0);
             outside.clients.push(Client::new(texts, parsed, script, moody));
         }
@@ -116,6 +124,9 @@ impl World {
         self.stalled = 0;
         for _ in 0..DRAIN_STEPS_MAX {
             let is_idle = !self.work();
+            if is_idle {
+                self.scene.ledger(kin::no_orphans);
+            }
             if is_idle && self.is_over() {
                 if self.fork() {
                     continue;
@@ -212,7 +223,8 @@ impl World {
         all.extend((0..strays).map(Work::Stray));
         for index in self.clients() {
             let is_to_dispatch = self.scene.client(index, |client| {
-                client.accepted.is_none() && !client.rejected && !client.forgotten && client.dispatches == 0
+                let is_asked = client.accepted.is_some() || client.rejected || client.dispatches > 0;
+                !is_asked && !client.forgotten && client.depth == 0
             });
             if is_to_dispatch {
                 all.push(Work::Dispatch(index));
@@ -369,7 +381,9 @@ impl World {
     }
 
     fn dispatch_again(&mut self, client: usize) {
-        let can = self.scene.client(client, |client| !client.forgotten && client.dispatches < DISPATCHES_MAX);
+        let can = self
+            .scene
+            .client(client, |client| !client.forgotten && client.depth == 0 && client.dispatches < DISPATCHES_MAX);
         if can && !self.is_old(client) {
             // Often as before, now and then something else by mistake.
             let text = self.scene.roll(|rng| [0, 0, 0, 1, 2][rng.usize(..5)]);

@@ -54,8 +54,8 @@ pub(crate) struct Found {
     begun: FxHashMap<MissionId, MissionNo>,
     /// Children that have not ended.
     open: Vec<(MissionNo, MissionId)>,
-    /// Missions some of whose children have ended.
-    told: BTreeSet<MissionNo>,
+    /// Missions some of whose children have ended, or may not be there yet.
+    look: BTreeSet<MissionNo>,
 }
 
 impl Found {
@@ -63,13 +63,17 @@ impl Found {
     pub(crate) fn add(&mut self, no: MissionNo, head: &Head) {
         if let Some((parent, _)) = head.idempotency_key.dispatched_by(&head.mission_id) {
             if head.status.is_final() {
-                self.told.extend(self.begun.get(&parent));
+                self.look.extend(self.begun.get(&parent));
             } else {
                 self.open.push((no, parent));
             }
         }
         if matches!(head.status, Status::Running | Status::Blocked) {
             self.begun.insert(head.mission_id.clone(), no);
+            // Its node may have ended before it dispatched what it had granted, and no run comes to that call while it sleeps.
+            if head.suspended {
+                self.look.insert(no);
+            }
         }
     }
 }
@@ -78,7 +82,7 @@ impl Children {
     /// Takes in what a start has found.
     pub(crate) fn take_in(&self, found: Found) {
         let mut family = self.family.lock();
-        let (mut look, mut orphans) = (found.told, Vec::new());
+        let (mut look, mut orphans) = (found.look, Vec::new());
         for (child, parent) in found.open {
             match found.begun.get(&parent) {
                 Some(&parent) => {

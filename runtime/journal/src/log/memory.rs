@@ -1,6 +1,7 @@
 //! The log in memory, as naive as can be: what the others are held against. Everything is durable at once, and every question is
 //! answered by looking at all there is.
 
+pub(crate) mod far;
 mod fleet;
 mod state;
 

@@ -59,6 +59,8 @@ struct Place {
     /// Nothing of its holder comes through.
     is_paused: bool,
     gives_back: bool,
+    /// Its holder gives signs of life by itself: time that passes is none.
+    is_far: bool,
     state: Arc<Mutex<State>>,
     position: Arc<watch::Sender<u64>>,
 }
@@ -115,23 +117,39 @@ impl MemoryFleet {
             heir: None,
             is_paused: false,
             gives_back: false,
+            is_far: false,
             state: Arc::new(Mutex::new(State::of(share))),
             position: Arc::new(watch::Sender::new(share.floor())),
         });
         place.token += 1;
         (place.node, place.name, place.card) = (node.to_owned(), name.to_owned(), String::new());
         (place.since, place.until) = (now, now + lease);
-        (place.is_paused, place.gives_back) = (false, false);
+        (place.is_paused, place.gives_back, place.is_far) = (false, false, false);
         let seat = Seat { store: Arc::clone(&self.store), share, token: place.token };
         MemoryLog::of(Arc::clone(&place.state), Arc::clone(&place.position), Some(seat))
     }
 
-    /// Lets so much time pass. Those that are not paused gave signs of life all the while.
+    /// What each share holds that nobody has adopted, with what it has adopted itself: for whoever reads all there is. By share.
+    #[must_use]
+    pub fn logs(&self) -> Vec<MemoryLog> {
+        let inner = self.store.inner.lock();
+        let there = inner.places.values().filter(|place| place.heir.is_none());
+        there.map(|place| MemoryLog::of(Arc::clone(&place.state), Arc::clone(&place.position), None)).collect()
+    }
+
+    /// How long a share is held without a sign of life.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.store.inner.lock().lease
+    }
+
+    /// Lets so much time pass. Those that are not paused gave signs of life all the while, but for those that are far away.
     pub fn pass(&self, time: Duration) {
         let mut inner = self.store.inner.lock();
         inner.now += time;
         let until = inner.now + inner.lease;
-        for place in inner.places.values_mut().filter(|place| place.is_held() && !place.is_paused) {
+        let is_heard = |place: &&mut Place| place.is_held() && !place.is_paused && !place.is_far;
+        for place in inner.places.values_mut().filter(is_heard) {
             place.until = until;
         }
         self.store.turns.send_modify(|turns| *turns += 1);
@@ -259,6 +277,28 @@ impl Seat {
 impl MemoryLog {
     fn seat(&self) -> &Seat {
         self.seat.as_ref().expect("only one of a fleet is asked as one")
+    }
+
+    /// From now on only what it sends is a sign of life.
+    pub(super) fn is_far(&self) {
+        if let Some(place) = self.seat().store.inner.lock().places.get_mut(&self.seat().share) {
+            place.is_far = true;
+        }
+    }
+
+    /// The store's clock.
+    pub(super) fn now(&self) -> Duration {
+        self.seat().store.inner.lock().now
+    }
+
+    /// Whether nobody else may write that mission.
+    pub(super) fn holds(&self, mission: MissionNo) -> bool {
+        let (seat, inner) = (self.seat(), self.seat().store.inner.lock());
+        let mut share = ShareNo::of(mission.0);
+        while let Some(heir) = inner.places.get(&share).and_then(|place| place.heir) {
+            share = heir;
+        }
+        share == seat.share && inner.places.get(&share).is_some_and(|place| place.token == seat.token)
     }
 
     fn claims(&self, names: &[Name], is_known: bool) -> Result<Owner, WriteError> {
