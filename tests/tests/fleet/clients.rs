@@ -131,6 +131,8 @@ fn heard(asked: Asked, answer: &Answer) -> Heard {
         (Asked::Look, 200, _) => Heard::Stands(answer.json["status"].as_str().unwrap_or_default().to_owned()),
         (Asked::Look, 404, "not_found") => Heard::Nothing,
         (_, 503, "holder_away" | "holder_unreachable") => Heard::Silence,
+        // The node ended under it.
+        (_, 500, "task_failed") => Heard::Silence,
         (_, 503, _) => Heard::Refused,
         _ => panic!("no node says this: {answer:#?}"),
     }

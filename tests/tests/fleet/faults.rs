@@ -186,6 +186,9 @@ impl Night {
                 assert_eq!(made, CALLS, "{id} has not made all of its calls\n{}", self.story);
             }
         }
+        for node in &self.fleet.nodes {
+            assert!(!node.read_log().contains("panicked"), "a node panicked\n{}", self.story);
+        }
         self.count("operations", history.len());
         self.count("effects", ids.len().saturating_sub(1) * CALLS);
         self.sums.insert("calls made again".to_owned(), before);
