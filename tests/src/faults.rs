@@ -44,15 +44,19 @@ impl Faults {
         Self { path }
     }
 
+    /// Whether what brings them about has been built.
+    #[must_use]
+    pub fn are_built() -> bool {
+        library().is_some()
+    }
+
     /// What a process is started with, so that these faults strike it, and its disk below a folder.
     ///
     /// # Panics
     /// If the library has not been built: `cargo build -p sortie-faults --examples` makes it.
     #[must_use]
     pub fn environment(&self, below: &Path) -> [(&'static str, PathBuf); 3] {
-        let own = std::env::current_exe().expect("a running program has a path");
-        let built = own.ancestors().skip(1).take(2).map(|folder| folder.join("examples/libsortie_faults.so"));
-        let library = built.into_iter().find(|file| file.is_file()).expect(
+        let library = library().expect(
             "the faults are built, for Linux with glibc: run `cargo nextest run --workspace`, or `cargo build -p \
              sortie-faults --examples` first",
         );
@@ -108,4 +112,10 @@ impl Faults {
         let file = File::options().write(true).open(&self.path).expect("a writable file");
         file.write_all_at(&number.to_ne_bytes(), at).expect("a writable file");
     }
+}
+
+fn library() -> Option<PathBuf> {
+    let own = std::env::current_exe().expect("a running program has a path");
+    let built = own.ancestors().skip(1).take(2).map(|folder| folder.join("examples/libsortie_faults.so"));
+    built.into_iter().find(|file| file.is_file())
 }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::faults::Faults;
 use crate::http::{self, Answer};
-use crate::{binary, until, warm};
+use crate::{binary, net, until, warm};
 
 /// What a node is started with.
 #[derive(Debug, Default, Clone)]
@@ -30,6 +30,8 @@ pub struct Options {
     program: Option<PathBuf>,
     name: Option<String>,
     token: Option<String>,
+    /// Its address, and what names the namespace of the network that it has.
+    place: Option<(String, String)>,
 }
 
 impl Options {
@@ -120,6 +122,13 @@ impl Options {
     #[must_use]
     pub fn token(mut self, token: &str) -> Self {
         self.token = Some(token.to_owned());
+        self
+    }
+
+    /// In that namespace of the network, at an address that it has there.
+    #[must_use]
+    pub fn inside(mut self, namespace: &str, address: &str) -> Self {
+        self.place = Some((address.to_owned(), namespace.to_owned()));
         self
     }
 
@@ -218,6 +227,17 @@ impl Node {
         Some(ended)
     }
 
+    /// From its next start on it is of that binary, or of the one under test.
+    pub fn exchange(&mut self, program: Option<PathBuf>) {
+        self.options.program = program;
+    }
+
+    /// Whether it was started, and its end has not been seen.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// What it is started with from its next start on, in place of what it was.
     ///
     /// # Panics
@@ -255,10 +275,11 @@ impl Node {
     }
 
     fn serve(&self) -> Command {
+        let address = self.options.place.as_ref().map_or("127.0.0.1", |(address, _)| address);
         let mut command = self.command(&[
             "serve",
             "--listen",
-            &format!("127.0.0.1:{}", self.options.port),
+            &format!("{address}:{}", self.options.port),
             "--instance-id",
             self.options.name.as_deref().unwrap_or("factory-1"),
         ]);
@@ -288,7 +309,10 @@ impl Node {
             }
             _ => match self.disk.as_ref().filter(|_| arguments.first() == Some(&"serve")) {
                 Some(disk) => disk.command(&binary()),
-                None => Command::new(binary()),
+                None => match self.options.place.as_ref().filter(|_| arguments.first() == Some(&"serve")) {
+                    Some((_, namespace)) => net::inside(namespace, &binary()),
+                    None => Command::new(binary()),
+                },
             },
         };
         command.arg("--config").arg(self.folder.path().join("sortie.toml")).args(arguments);

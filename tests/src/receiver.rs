@@ -1,11 +1,11 @@
 //! A receiver of callbacks that answers as a test wants: late, wrongly, not at all, twice.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -19,6 +19,8 @@ use crate::until;
 pub struct Received {
     /// When.
     pub at: Instant,
+    /// From where.
+    pub from: SocketAddr,
     /// Its method.
     pub method: String,
     /// Its path.
@@ -100,7 +102,18 @@ impl Receiver {
     /// # Panics
     /// If there is no free port.
     pub async fn scripted(script: impl Fn(&Received, usize) -> Reply + Send + Sync + 'static) -> Self {
-        let receiver = Self::closed();
+        Self::scripted_at("127.0.0.1", script).await
+    }
+
+    /// The same, at this address of the machine.
+    ///
+    /// # Panics
+    /// If it is none, or has no free port.
+    pub async fn scripted_at(
+        address: &str,
+        script: impl Fn(&Received, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let receiver = Self::closed_at(address.parse().expect("an address"));
         receiver.rescript(script);
         receiver.open();
         receiver
@@ -112,8 +125,12 @@ impl Receiver {
     /// If there is no free port.
     #[must_use]
     pub fn closed() -> Self {
+        Self::closed_at(Ipv4Addr::LOCALHOST)
+    }
+
+    fn closed_at(address: Ipv4Addr) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
-        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        socket.bind(SocketAddr::from((address, 0))).expect("a free port");
         let address = socket.local_addr().expect("a bound socket");
         let take: Arc<Script> = Arc::new(|_, _| Reply::Status(200));
         let shared = Arc::new(Shared { script: Mutex::new(take), log: Mutex::default() });
@@ -128,6 +145,7 @@ impl Receiver {
         let socket = self.closed.lock().expect("no panic while it was held").take().expect("it was closed");
         let listener = socket.listen(BACKLOG).expect("a bound socket");
         let service = axum::Router::new().fallback(receive).with_state(self.shared.clone());
+        let service = service.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await });
     }
 
@@ -156,8 +174,9 @@ impl Receiver {
     #[must_use]
     pub fn config(&self) -> String {
         format!(
-            "[callback]\nallow_private = [\"127.0.0.1\"]\n\
+            "[callback]\nallow_private = [\"{}\"]\n\
              [[callback.secret]]\nref = \"env://CALLBACK_TOKEN\"\nhosts = [\"{}\"]\n",
+            self.address.ip(),
             self.address
         )
     }
@@ -186,7 +205,17 @@ impl Receiver {
     /// What came so far for one mission.
     #[must_use]
     pub fn of(&self, mission: &str) -> Vec<Received> {
-        self.received().into_iter().filter(|received| received.mission() == mission).collect()
+        self.those(|received| received.mission() == mission)
+    }
+
+    /// What came so far and fits.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn those(&self, fits: impl Fn(&Received) -> bool) -> Vec<Received> {
+        let log = self.shared.log.lock().expect("no panic while it was held");
+        log.iter().filter(|received| fits(received)).cloned().collect()
     }
 
     /// Waits until something came for a mission that fits, and gives back all that came for it.
@@ -211,7 +240,11 @@ impl Receiver {
     }
 }
 
-async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+async fn receive(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
     let (parts, body) = request.into_parts();
     let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
     let header = |(name, value): (&HeaderName, &axum::http::HeaderValue)| {
@@ -219,6 +252,7 @@ async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     };
     let received = Received {
         at: Instant::now(),
+        from,
         method: parts.method.to_string(),
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),

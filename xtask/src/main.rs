@@ -1,5 +1,5 @@
-//! What the README's commands call: `cargo xtask demo`, `test`, `sim`, `plugins`, `bench`, `polyglot`, `dist`,
-//! `book`, `screenshots`.
+//! What the README's commands call: `cargo xtask demo`, `test`, `sim`, `plugins`, `soak`, `bench`, `polyglot`,
+//! `dist`, `book`, `screenshots`.
 //!
 //! Two of them do everything on a fresh machine that has rustup's cargo: each sets up what it needs, and says plainly what
 //! it cannot get. Small on purpose (standard library only): it is the first thing that is compiled.
@@ -13,6 +13,7 @@ mod demo;
 mod dist;
 mod guests;
 mod moto;
+mod network;
 mod npm;
 mod polyglot;
 mod postgres;
@@ -24,6 +25,7 @@ mod servers;
 mod setup;
 mod shell;
 mod sim;
+mod soak;
 mod tally;
 mod test;
 
@@ -43,6 +45,11 @@ cargo xtask COMMAND
                        simulates a node through N histories (10,000) of crashes, faults and contradictions, each from a seed
                        of its own; of one in which something is wrong, prints everything that happened; with --schedules,
                        through months in which schedules make the missions; with --forks, with people who fork them
+  soak --fleet [--rounds N] [--seed S] [--with BINARY]
+                       lets three nodes on one PostgreSQL live through N rounds (200) of kills, frozen processes, partitions and
+                       clocks that are off, drawn from a seed that is printed, while clients ask all of them at once; what they
+                       heard and what was done outside is held against what one node alone would do (docs/FLEET.md); with the
+                       binary of another revision, one of the three is that, and three of them are exchanged one by one
   plugins [--setup] [--languages]
                        builds the first-party plugins; with --setup, gets the wasm targets where they are missing, and ends; with
                        --languages, builds the examples in Python and JavaScript, into target/authored
@@ -89,6 +96,7 @@ fn perform(project: &Project, command: &str, options: &Options, rest: &[String])
         "demo" => demo::run(project, options.has("--fleet")),
         "test" => test::run(project, options.has("--quick")),
         "sim" => sim::run(project, rest),
+        "soak" => soak::run(project, rest),
         "plugins" if options.has("--setup") => {
             setup::toolchain(project).map(|_| ()).and_then(|()| setup::wasip2(project))
         }
@@ -110,7 +118,7 @@ struct Options(Vec<String>);
 
 impl Options {
     /// The options of each command, and which of them have a value behind them.
-    const KNOWN: [(&str, &[(&str, bool)]); 9] = [
+    const KNOWN: [(&str, &[(&str, bool)]); 10] = [
         ("demo", &[("--fleet", false)]),
         ("test", &[("--quick", false)]),
         (
@@ -124,6 +132,7 @@ impl Options {
                 ("--seed", true),
             ],
         ),
+        ("soak", &[("--fleet", false), ("--rounds", true), ("--seed", true), ("--with", true)]),
         ("plugins", &[("--setup", false), ("--languages", false)]),
         ("bench", &[("--json", false), ("--smoke", false), ("--only", true)]),
         ("polyglot", &[("--jest", true), ("--tasks", true)]),
@@ -177,6 +186,7 @@ mod tests {
             "sim --forks --seeds 5",
             "sim --families --seeds 5",
             "sim --fleet --seed 7",
+            "soak --fleet --rounds 20 --seed 7",
             "plugins --setup",
             "screenshots --setup",
             "bench --json --only a --only b",
@@ -187,6 +197,7 @@ mod tests {
         }
         for (line, expected) in [
             ("bench --help", "`bench` does not take `--help`"),
+            ("soak --round 2", "`soak` does not take `--round`"),
             ("demo intake", "does not take `intake`"),
             ("bench --only", "--only takes a value"),
             ("polyglot --jest", "--jest takes a value"),

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::shell::{self, Project};
 use crate::tally::Tally;
-use crate::{authored, browser, debian, moto, postgres, promtool, readers, redis, registry, servers, setup};
+use crate::{authored, browser, debian, moto, network, postgres, promtool, readers, redis, registry, servers, setup};
 
 /// Runs all checks; `quick` leaves out those that compile a second time.
 pub(crate) fn run(project: &Project, quick: bool) -> Result<(), String> {
@@ -37,6 +37,7 @@ fn tests(project: &Project, tally: &Tally, node: &Path) {
     let postgres = tally.step(postgres::installed(project));
     let redis = tally.step(redis::installed());
     tally.step(debian::for_packages());
+    network::installed();
     let tools = tally.step(browser::installed(project));
     tally.step(setup::wasip2(project));
     let authored = tally.step(authored::examples(project));

@@ -81,7 +81,7 @@ pub struct Member {
 
 impl Member {
     fn of(peer: Peer) -> Self {
-        let Peer { share, node, name, card, since, lease_left, is_me } = peer;
+        let Peer { share, node, name, card, since, lease_left, is_me, asked_at: _ } = peer;
         Self { share, node, name, card: Card::read(&card), since, lease_left, is_me }
     }
 
@@ -112,6 +112,8 @@ pub(crate) struct Membership {
     draining: watch::Sender<Draining>,
     /// By the steady clock, when the others were looked at last.
     seen_at: Mutex<Option<Duration>>,
+    /// What time it was by the store's clock at that moment of the steady one.
+    store_clock: Mutex<Option<(Timestamp, Duration)>>,
     sessions: workspace::Sessions,
     /// Shares that came while this process runs, once their books are taken up.
     came: Mutex<Vec<ShareNo>>,
@@ -164,6 +166,15 @@ impl Engine {
     pub fn fleet_seen(&self) -> Option<Duration> {
         let seen_at = (*self.fleet.seen_at.lock())?;
         Some(self.ambient.steady().saturating_sub(seen_at))
+    }
+
+    /// What time it is by the store's clock, which all of its nodes have in common: as the store said with the last look, and what has gone by
+    /// since. This node's own, where it has not looked yet.
+    #[must_use]
+    pub fn store_time(&self) -> Timestamp {
+        let told = *self.fleet.store_clock.lock();
+        let since = |at: Duration| self.ambient.steady().saturating_sub(at);
+        told.and_then(|(time, at)| time.checked_add(since(at)).ok()).unwrap_or_else(|| self.ambient.wall())
     }
 
     /// How long a node of this store is waited for.
@@ -220,8 +231,12 @@ impl Engine {
             }
             Err(_) => return,
         };
+        let now = self.ambient.steady();
+        if let Some(peer) = peers.first() {
+            *self.fleet.store_clock.lock() = Some((peer.asked_at, now));
+        }
         let members: Arc<[Member]> = peers.into_iter().map(Member::of).collect();
-        *self.fleet.seen_at.lock() = Some(self.ambient.steady());
+        *self.fleet.seen_at.lock() = Some(now);
         self.forget_placed(&members);
         *self.fleet.members.lock() = Arc::clone(&members);
         for member in self.to_adopt(&members) {

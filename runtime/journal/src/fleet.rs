@@ -115,6 +115,8 @@ pub struct Peer {
     pub card: String,
     /// Since when it holds the share, by the database's clock.
     pub since: Timestamp,
+    /// When the store was asked this, by the database's clock.
+    pub asked_at: Timestamp,
     /// How much is left of its lease, by the database's clock; zero: it has run out, and the share may be adopted.
     pub lease_left: Duration,
     /// Whether it is this node.

@@ -13,17 +13,21 @@ mod redis;
 
 mod bridge;
 mod carried;
+mod chance;
+mod clients;
 mod dialects;
 mod faults;
 mod feed;
 mod kit;
 mod pools;
 mod trust;
+mod upgrade;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use kit::{Fleet, LEASE, chain, ended_once, sleeping};
+use jiff::SignedDuration;
+use kit::{Fleet, LEASE, Setting, chain, ended_once, sleeping};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use sortie_tests::envelope::{automation, edit, with, write, writing};
@@ -89,6 +93,28 @@ async fn whoever_is_asked_answers_for_all() {
     http::send(stranger).await.expect("an answer").expect_problem(401, "unauthorized");
     let forged = http::client().get(format!("{}/v1/missions/m-1", b.url())).header("sortie-vouched", "e30.e30");
     http::send(forged).await.expect("an answer").expect_problem(401, "unauthorized");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_whose_clocks_are_minutes_apart_vouch_for_each_other() {
+    let Some(fleet) =
+        Fleet::start_on(Setting::default(), &["a", "b"].map(|name| (name, "lease = \"2s\"\n")), |no, options| {
+            if no == 1 { options.faulty() } else { options }
+        })
+        .await
+    else {
+        return;
+    };
+    let [a, b] = fleet.nodes.as_slice() else { panic!("two") };
+    for (id, minutes) in [("m-1", 10), ("m-2", -10)] {
+        b.faults().set_clock(SignedDuration::from_mins(minutes));
+        // Both ways: each asks with a token of its own, for which the other has nothing but the one's word.
+        for (one, other) in [(a, "b"), (b, "a")] {
+            let id = format!("{id}-{other}");
+            one.accept(&with(writing(&id), "/target_instance_id", json!(other))).await;
+            until("it ends", async || (one.mission(&id).await["status"] == "completed").then_some(())).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,7 +60,8 @@ WHERE EXISTS (SELECT 1 FROM sortie_shares WHERE share = $2 AND holder = $3 AND h
 /// The share of each row, and who decides about it now.
 pub(super) const OWNERS: &str = "
 SELECT p.share, p.node, p.name, p.card, (extract(epoch FROM p.since) * 1000000)::bigint,
-    extract(epoch FROM p.lease_until - now())::float8, p.holder, c.share, c.key
+    extract(epoch FROM p.lease_until - now())::float8, p.holder, c.share, c.key,
+    (extract(epoch FROM now()) * 1000000)::bigint AS asked_at
 FROM sortie_claims AS c
 JOIN sortie_shares AS s ON s.share = c.share
 JOIN sortie_shares AS p ON p.share = coalesce(s.heir, s.share)
@@ -68,13 +69,13 @@ WHERE c.key = ANY($1)";
 
 pub(super) const PEERS: &str = "
 SELECT p.share, p.node, p.name, p.card, (extract(epoch FROM p.since) * 1000000)::bigint,
-    extract(epoch FROM p.lease_until - now())::float8
+    extract(epoch FROM p.lease_until - now())::float8, (extract(epoch FROM now()) * 1000000)::bigint AS asked_at
 FROM sortie_shares AS p WHERE p.heir IS NULL ORDER BY p.share";
 
 /// A share as whoever held it last left it, whoever has adopted it since.
 pub(super) const LEFT: &str = "
 SELECT p.share, p.node, p.name, p.card, (extract(epoch FROM p.since) * 1000000)::bigint,
-    extract(epoch FROM p.lease_until - now())::float8
+    extract(epoch FROM p.lease_until - now())::float8, (extract(epoch FROM now()) * 1000000)::bigint AS asked_at
 FROM sortie_shares AS p WHERE p.share = $1";
 
 fn key(kind: u8, name: &str) -> Vec<u8> {
@@ -112,10 +113,15 @@ pub(super) fn peer(row: &Row, mine: ShareNo) -> Peer {
         node: row.get(1),
         name: row.get(2),
         card: row.get(3),
-        since: Timestamp::from_microsecond(row.get(4)).unwrap_or(Timestamp::UNIX_EPOCH),
+        since: moment(row.get(4)),
+        asked_at: moment(row.get("asked_at")),
         lease_left: Duration::try_from_secs_f64(row.get(5)).unwrap_or_default(),
         is_me: share == mine,
     }
+}
+
+fn moment(microseconds: i64) -> Timestamp {
+    Timestamp::from_microsecond(microseconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// Names that somebody wants: those whose owner is told first come first.

@@ -6,6 +6,7 @@
 //! The black-box tests use this file, too.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
@@ -23,6 +24,9 @@ const NOBODY: u32 = 65_534;
 pub(crate) struct Server {
     given: PathBuf,
     folder: tempfile::TempDir,
+    address: String,
+    /// What names the namespace of the network that it has, where it is not in the test's.
+    namespace: Option<String>,
     port: u16,
     process: Option<Child>,
     /// What it is told beyond what every one is: `name=value`.
@@ -32,26 +36,38 @@ pub(crate) struct Server {
 impl Server {
     /// One with nothing in it; nothing, where there are no programs.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_at("127.0.0.1", None)
+    }
+
+    /// The same, at this address, in that namespace of the network.
+    pub(crate) fn start_at(address: &str, namespace: Option<String>) -> Option<Self> {
         let Some(given) = std::env::var_os(PROGRAMS).map(PathBuf::from) else {
             eprintln!("skipped: {PROGRAMS} is not set; `cargo xtask test` installs PostgreSQL and sets it");
             return None;
         };
         let folder = tempfile::tempdir().expect("a folder");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|taken| taken.local_addr()).expect("a free port").port();
-        let mut server = Self { given, folder, port, process: None, settings: Vec::new() };
+        let (address, process, settings) = (address.to_owned(), None, Vec::new());
+        let mut server = Self { given, folder, address, namespace, port, process, settings };
         if is_root() {
             chown(server.folder.path(), Some(NOBODY), Some(NOBODY)).expect("it is ours to give away");
         }
         let mut copied = server.as_its_user(Command::new("cp"));
         copied.arg("-r").arg(server.given.join("data")).arg(server.data());
         assert!(copied.output().expect("cp runs").status.success(), "{} is no server", server.given.display());
+        if server.namespace.is_some() {
+            // Whoever is in the test's network may ask; as it was made, only this machine may.
+            let mut trusted =
+                fs::File::options().append(true).open(server.data().join("pg_hba.conf")).expect("its list");
+            writeln!(trusted, "host all all samenet trust").expect("a line more");
+        }
         server.go_on();
         Some(server)
     }
 
     /// The URL of one of its databases.
     pub(crate) fn url(&self, database: &str) -> String {
-        format!("postgres://sortie@127.0.0.1:{}/{database}", self.port)
+        format!("postgres://sortie@{}:{}/{database}", self.address, self.port)
     }
 
     /// Where it listens.
@@ -111,10 +127,10 @@ impl Server {
             if !running {
                 // What a killed one left may still be going: then the next attempt comes too early.
                 let started = self
-                    .program("postgres")
+                    .postgres()
                     .arg("-D")
                     .arg(self.data())
-                    .args(["-h", "127.0.0.1", "-k", "", "-c", "fsync=on", "-c", "max_connections=60", "-p"])
+                    .args(["-h", &self.address, "-k", "", "-c", "fsync=on", "-c", "max_connections=60", "-p"])
                     .arg(self.port.to_string())
                     .args(self.settings.iter().flat_map(|setting| ["-c", setting]))
                     .stderr(log.try_clone().expect("a log"))
@@ -122,7 +138,7 @@ impl Server {
                 self.process = Some(started.expect("postgres runs"));
             }
             let ready =
-                self.program("pg_isready").args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()]).status();
+                self.program("pg_isready").args(["-q", "-h", &self.address, "-p", &self.port.to_string()]).status();
             if running && ready.expect("pg_isready runs").success() {
                 return;
             }
@@ -169,6 +185,17 @@ impl Server {
 
     fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// The server itself, in its namespace.
+    fn postgres(&self) -> Command {
+        let Some(namespace) = &self.namespace else { return self.program("postgres") };
+        // Only root may enter it, and does not stay root.
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={namespace}")).arg(format!("--setuid={NOBODY}")).arg(format!("--setgid={NOBODY}"));
+        command.arg("--").arg(self.given.join("bin/postgres"));
+        command.stdin(Stdio::null()).current_dir(self.folder.path()).env("LC_ALL", "C");
+        command
     }
 
     fn program(&self, name: &str) -> Command {

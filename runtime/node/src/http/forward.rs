@@ -341,8 +341,7 @@ async fn send_by(
     headers.remove(vouch::HEADER);
     // This node's own token says nothing to another.
     if let Some(holder) = asked.holder.as_ref().filter(|holder| asked.is_inside || holder.is_own()) {
-        let words =
-            vouch::words(&member.card.key, asked.method.as_str(), &asked.target, holder, engine.ambient().wall());
+        let words = vouch::words(&member.card.key, asked.method.as_str(), &asked.target, holder, engine.store_time());
         headers.insert(vouch::HEADER, words.ok_or_else(|| unreachable("it does not say how it can be asked"))?);
         headers.remove(header::AUTHORIZATION);
     }

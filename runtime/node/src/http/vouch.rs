@@ -2,8 +2,8 @@
 //! who have no token there to show.
 //!
 //! Each node makes up a key when it starts, and tells it to the others in its row of the store: whoever may read that may do what nodes do
-//! anyway. What is vouched for is one request, of one holder, with their scopes, at about this time; what a holder may not do here they may not
-//! do there.
+//! anyway. What is vouched for is one request, of one holder, with their scopes, at about this time: by the store's clock, because those of
+//! two nodes may be minutes apart. What a holder may not do here they may not do there.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
@@ -23,7 +23,7 @@ use crate::config::Scope;
 /// Where the words stand.
 pub(super) const HEADER: HeaderName = HeaderName::from_static("sortie-vouched");
 
-/// How far apart the clocks of two nodes may be, in seconds, and how long words hold.
+/// How long words hold, in seconds: either way, for the store's clock may be set.
 const HOLDS_SECONDS: i64 = 60;
 
 /// Bytes of chance in a key.
@@ -100,8 +100,8 @@ pub(super) async fn listen(State(app): State<App>, mut request: Request, next: N
         && app.engine.has_fleet()
     {
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        let wall = app.engine.ambient().wall();
-        if let Some(holder) = heard(&app.peers.key.0, request.method().as_str(), target, said, wall) {
+        let now = app.engine.store_time();
+        if let Some(holder) = heard(&app.peers.key.0, request.method().as_str(), target, said, now) {
             request.extensions_mut().insert(Inside(holder));
         }
     }

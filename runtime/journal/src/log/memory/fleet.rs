@@ -180,8 +180,8 @@ impl Inner {
             node: place.node.clone(),
             name: place.name.clone(),
             card: place.card.clone(),
-            since: jiff::SignedDuration::try_from(place.since)
-                .map_or(Timestamp::MAX, |since| Timestamp::UNIX_EPOCH + since),
+            since: moment(place.since),
+            asked_at: moment(self.now),
             lease_left: place.until.saturating_sub(self.now),
             is_me: share == me,
         })
@@ -321,6 +321,11 @@ impl MemoryLog {
         let (seat, inner) = (self.seat(), self.seat().store.inner.lock());
         inner.owner(name).filter(|owner| *owner != seat.share).and_then(|owner| inner.peer(owner, seat.share))
     }
+}
+
+/// Its clock begins with everybody's.
+fn moment(since: Duration) -> Timestamp {
+    jiff::SignedDuration::try_from(since).map_or(Timestamp::MAX, |since| Timestamp::UNIX_EPOCH + since)
 }
 
 impl Fleet for MemoryLog {
