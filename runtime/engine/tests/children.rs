@@ -23,7 +23,7 @@ use sortie_contract::plugin::{Brief, Verdict};
 use sortie_contract::{MissionNo, Record, Status};
 use sortie_engine::intake::DispatchError;
 use sortie_engine::recover::Others;
-use sortie_engine::{Engine, Guests, OpenLog};
+use sortie_engine::{Disk, Engine, Guests, OpenLog};
 use sortie_journal::sim::{Crash, SimDisk};
 use sortie_journal::{EmbeddedLog, Journal, Options};
 use sortie_mission::Mission;
@@ -156,6 +156,13 @@ struct Otherwise {
 impl Default for Otherwise {
     fn default() -> Self {
         Self { reserve_bytes: 0, others: Others::GoOn, away: Arc::default() }
+    }
+}
+
+impl Otherwise {
+    /// A disk on which a node takes no mission any more, and those that it has go on.
+    fn low(folder: &Path) -> Self {
+        Self { reserve_bytes: Disk::new(folder, 0).look().saturating_mul(2), ..Self::default() }
     }
 }
 
@@ -299,8 +306,7 @@ async fn a_child_that_was_granted_and_never_dispatched_is_dispatched_by_the_next
     until("it runs", || status(&engine, "late") == Some(Status::Running)).await;
     engine.stop().await;
     seen.goes_on.store(true, Relaxed);
-    let engine =
-        start_otherwise(&disk, folder.path(), &seen, Otherwise { reserve_bytes: u64::MAX / 4, ..Otherwise::default() });
+    let engine = start_otherwise(&disk, folder.path(), &seen, Otherwise::low(folder.path()));
     let is_out_of_memory = || engine.log().head(MissionNo(1)).unwrap().unwrap().suspended;
     until("it waits for what no node takes", is_out_of_memory).await;
     assert_eq!(all(&engine).len(), 1, "no child was dispatched");
@@ -321,8 +327,7 @@ async fn a_parent_that_ends_takes_a_child_along_that_was_never_dispatched() {
     until("it runs", || status(&engine, "late") == Some(Status::Running)).await;
     engine.stop().await;
     seen.goes_on.store(true, Relaxed);
-    let engine =
-        start_otherwise(&disk, folder.path(), &seen, Otherwise { reserve_bytes: u64::MAX / 4, ..Otherwise::default() });
+    let engine = start_otherwise(&disk, folder.path(), &seen, Otherwise::low(folder.path()));
     until("it waits", || engine.log().head(MissionNo(1)).unwrap().unwrap().suspended).await;
     engine.cancel(MissionNo(1), "enough".to_owned(), "ada".to_owned()).await.unwrap();
     engine.stop().await;

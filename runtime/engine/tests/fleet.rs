@@ -188,7 +188,6 @@ fn allowed() -> Arc<Notify> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not seen to pass yet since the log in memory can be written from asynchronous code: run it, and take this off"]
 async fn what_is_anothers_is_told_to_whoever_asks_and_goes_on_where_it_left_off() {
     let (store, wire) = (MemoryFleet::new(LEASE), Arc::new(Receiver::default()));
     let a = node(&store, "a", calling(&allowed()), &wire);
@@ -378,7 +377,6 @@ async fn a_dispatch_that_is_refused_leaves_its_vp_at_home_nowhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not seen to pass yet since the log in memory can be written from asynchronous code: run it, and take this off"]
 async fn a_node_that_is_not_certain_makes_no_call_until_it_is() {
     let (store, wire) = (MemoryFleet::new(LEASE), Arc::new(Receiver::default()));
     let may = Arc::new(Notify::new());
@@ -405,7 +403,6 @@ async fn a_node_that_is_not_certain_makes_no_call_until_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not seen to pass yet since the log in memory can be written from asynchronous code: run it, and take this off"]
 async fn a_node_that_is_drained_takes_nothing_and_what_it_had_goes_on_at_once() {
     let (store, wire) = (MemoryFleet::new(LEASE), Arc::new(Receiver::default()));
     let a = node(&store, "a", calling(&allowed()), &wire);

@@ -110,9 +110,9 @@ fn who_is_silent_is_not_certain_and_is_fenced_once_another_has_adopted() {
     drop(dispatch(&a, 2));
     let went: Vec<Went> = (0..3).map(|_| link.step(usize::MAX, Comes)).collect();
     assert_eq!(went, [On, On, Went::Fenced]);
-    assert!(matches!(a.append_durable(sortie_journal::Append::new(no, 1, &[])), Err(WriteError::Poisoned { .. })));
+    assert!(matches!(a.append_durable(sortie_journal::Append::new(no, 1, &[])), Err(WriteError::TakenOver)));
     assert_eq!(b.heads_oldest_first(None, 9).unwrap().len(), 1);
-    assert!(matches!(a.sure().now_or_never(), Some(Err(WriteError::Poisoned { .. }))));
+    assert!(matches!(a.sure().now_or_never(), Some(Err(WriteError::TakenOver))));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use postgres_kit::server::Server;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use sortie_journal::{Claimed, Store, StoreError};
+use sortie_journal::{Claimed, Log as _, PostgresLog, Store, StoreError};
 
 const PASSWORD: &str = "s3cret-of-the-test";
 
@@ -85,7 +85,9 @@ fn a_database_is_used_whose_certificate_is_signed_and_is_its_own_and_no_other() 
 
     let (certificate, key) = ours.signs("127.0.0.1", 2099);
     server.secure(&certificate, &key);
-    let secured = "SELECT coalesce(bool_and(ssl), false) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'sortie'";
+    // Of all connections that it has; nothing, where it has none.
+    let secured =
+        "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'sortie'";
     for (tls, is_secured) in [
         (insisting.clone(), "t"),
         (format!("?sslrootcert={root}&sslmode=require"), "t"),
@@ -94,9 +96,11 @@ fn a_database_is_used_whose_certificate_is_signed_and_is_its_own_and_no_other() 
     ] {
         let store = store(&server, &database, &tls);
         store.look().unwrap();
-        let claimed = Claimed::new(&store).unwrap();
+        // A log keeps the connection that it writes over.
+        let log = PostgresLog::new(Claimed::new(&store).unwrap(), |_, _| ()).unwrap();
+        log.act(tls.clone()).unwrap().wait().unwrap();
         assert_eq!(server.sql(&database, secured), is_secured, "{tls}");
-        drop(claimed);
+        log.close().unwrap();
     }
     let what_to_do = ["not known by its certificate", "sslrootcert=FILE", "sslmode=disable"];
     for tls in ["", "?sslmode=prefer", "?sslmode=require", "?sslmode=verify-full&sslrootcert=system"] {

@@ -364,5 +364,5 @@ fn children_are_results_on_record_and_are_never_dispatched_again() {
     };
     assert_eq!(next(), Some(outcome));
     let second = next();
-    assert!(matches!(&second, Some(Err(CallError::Uncertain(why))) if why.contains("m-1.2")), "{second:?}");
+    assert!(matches!(&second, Some(Err(CallError::Uncertain(why))) if why.contains("m-1.child-2")), "{second:?}");
 }

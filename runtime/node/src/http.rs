@@ -203,10 +203,11 @@ fn router(app: App, tokens: &Tokens) -> Router {
             Some(scope) => {
                 let handler = handler
                     .route_layer(axum::middleware::from_fn_with_state((tokens.clone(), Some(scope)), auth::guard));
-                let handler = handler.route_layer(axum::middleware::from_fn_with_state(app.clone(), vouch::listen));
-                handler.route_layer(axum::middleware::from_fn_with_state(app.clone(), meant::guard))
+                handler.route_layer(axum::middleware::from_fn_with_state(app.clone(), vouch::listen))
             }
         };
+        // Those that look at tokens of their own (hooks, the older dialects) are sent on, too.
+        let handler = handler.route_layer(axum::middleware::from_fn_with_state(app.clone(), meant::guard));
         let handler = match outcomes {
             None => handler,
             Some(outcomes) => handler.route_layer(axum::middleware::map_response(move |response| {

@@ -488,6 +488,15 @@ mod tests {
         Objects::open(&config).expect("a store").expect("one is named")
     }
 
+    #[test]
+    fn an_object_is_missing_only_where_its_bucket_is_there() {
+        for (code, may_pass) in [("NoSuchKey", false), ("NoSuchBucket", true)] {
+            let source = format!("status code: 404 Not Found: <Error><Code>{code}</Code></Error>").into();
+            let fault = Fault::of(object_store::Error::NotFound { path: "a".to_owned(), source });
+            assert_eq!((fault.may_pass(), matches!(fault, Fault::Missing)), (may_pass, !may_pass), "{fault:?}");
+        }
+    }
+
     #[tokio::test]
     async fn a_store_that_is_away_is_said_to_be() {
         let dir = tempfile::tempdir().expect("a folder");

@@ -110,6 +110,8 @@ pub struct Line {
     is_own: bool,
     /// The snapshot that holds, and its files.
     newest: Option<(u64, serde_json::Value)>,
+    /// The number of the list that was read for it last, whether it could be or not.
+    read: u64,
     /// Chunks that lie there, those of the newest snapshot and what was written since.
     chunks: HashMap<Digest, Lies>,
     packs_written: u64,
@@ -192,6 +194,7 @@ impl Snapshots {
             is_claimed: false,
             is_own: false,
             newest: None,
+            read: tip,
             chunks: HashMap::new(),
             packs_written: 0,
             pack_bytes: HashMap::new(),
@@ -218,7 +221,7 @@ impl Snapshots {
                 line.is_own = is_ours && entry.files.is_some();
             }
             match entry.of.filter(|_| is_first) {
-                Some(of) => (number, is_first) = (of, false),
+                Some(of) => (number, line.read, is_first) = (of, of, false),
                 None => break entry,
             }
         };
@@ -259,7 +262,9 @@ impl Snapshots {
         if line.is_claimed {
             return Ok(());
         }
-        let of = line.newest.as_ref().map(|(number, _)| *number);
+        let newest = line.newest.as_ref().map(|(number, _)| *number);
+        // What cannot be read is not forgotten with it.
+        let of = newest.or((line.damage.is_some() || line.begins_anew).then_some(line.read));
         let claim = Entry { files: None, chunks: HashMap::new(), of, ..self.empty() };
         self.take(line, &claim).await.map(drop)
     }
@@ -269,6 +274,8 @@ impl Snapshots {
     /// # Errors
     /// [`SnapshotError::TakenOver`]: somebody else was quicker; to be looked at again.
     pub async fn give_up(&self, line: &mut Line) -> Result<(), SnapshotError> {
+        // What is given up may have a writer still, who must find the number behind its own taken for ever.
+        self.claim(line).await?;
         let nothing = serde_json::Value::Array(Vec::new());
         let entry = Entry { files: Some(nothing.clone()), ..self.empty() };
         let number = self.take(line, &entry).await?;

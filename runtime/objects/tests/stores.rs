@@ -185,20 +185,20 @@ async fn a_bucket_that_is_not_there_and_keys_that_are_not_taken_are_a_store_that
     for store in Store::all().await {
         let Some(shared) = store.config.shared.clone().filter(|shared| shared.starts_with("s3:")) else { continue };
         let mut config = store.config.clone();
-        config.shared = Some(shared.replace("factory", "nowhere"));
-        let objects = Objects::open(&config).expect("a store").expect("one is named");
-        for fault in [
-            objects.get("a", 1).await.map(drop).expect_err(store.name),
-            objects.put("a", Bytes::from_static(b"a")).await.expect_err(store.name),
-        ] {
-            assert!(fault.may_pass(), "{}: {fault:?}", store.name);
-        }
-        // moto takes any.
-        if store.name == "s3s-fs" {
-            let mut config = store.config.clone();
+        // moto takes any keys; s3s-fs has folders for buckets, makes each with the first object, and misses only the object.
+        let faults = if store.name == "s3s-fs" {
             config.secret_access_key = config.access_key_id.clone();
             let objects = Objects::open(&config).expect("a store").expect("one is named");
-            let fault = objects.get("a", 1).await.expect_err(store.name);
+            vec![objects.get("a", 1).await.map(drop).expect_err(store.name)]
+        } else {
+            config.shared = Some(shared.replace("factory", "nowhere"));
+            let objects = Objects::open(&config).expect("a store").expect("one is named");
+            vec![
+                objects.get("a", 1).await.map(drop).expect_err(store.name),
+                objects.put("a", Bytes::from_static(b"a")).await.expect_err(store.name),
+            ]
+        };
+        for fault in faults {
             assert!(fault.may_pass(), "{}: {fault:?}", store.name);
         }
     }

@@ -50,7 +50,11 @@ pub(crate) fn client(scene: &Scene, mission: &Mission, text: &str) -> usize {
 pub(crate) fn begun(scene: &Scene, ledger: &Ledger, side: &Side) {
     let Some(of) = side.mission.parent() else { return };
     let (envelope, name) = (side.mission.envelope(), &side.mission.envelope().mission_id);
-    assert_eq!(name.as_str(), format!("{}.{}", of.mission_id, of.call), "what it is called follows from the call");
+    assert_eq!(
+        name.as_str(),
+        format!("{}.child-{}", of.mission_id, of.call),
+        "what it is called follows from the call"
+    );
     let Some(parent) = ledger.named(of.mission_id.as_str()) else {
         let parent = scene.outside(|outside| outside.client_of(of.mission_id.as_str()));
         let is_forgotten = scene.client(parent, |client| client.forgotten);
@@ -85,7 +89,7 @@ pub(crate) fn between(scene: &Scene, ledger: &Ledger) {
             if !is_of_child(&side.records, *call) {
                 continue;
             }
-            let id = format!("{}.{call}", side.mission.envelope().mission_id);
+            let id = format!("{}.child-{call}", side.mission.envelope().mission_id);
             let Ok(answer) = outcome else {
                 let is_there = ledger.named(&id).is_some_and(|child| child.ended().is_none());
                 assert!(
@@ -113,7 +117,7 @@ fn spent_is_set_aside(parent: &Side, call: CallNo, spent: Spend) -> bool {
 /// A child stays within its share, and asks nobody for more.
 fn within(side: &Side, of: &ChildOf) {
     let asks = |stamped: &Stamped| matches!(&stamped.record, Record::Requested { kind: RequestKind::Budget, .. });
-    assert!(!side.records.iter().any(asks), "{}.{} asks people for more than its share", of.mission_id, of.call);
+    assert!(!side.records.iter().any(asks), "{}.child-{} asks people for more than its share", of.mission_id, of.call);
 }
 
 /// Nobody has anything to do: no child is open whose parent has ended, or waits for it no more.

@@ -61,7 +61,12 @@ impl Reader {
 async fn told(node: &Node, ids: &[String]) -> BTreeMap<String, Vec<u64>> {
     let mut told = BTreeMap::new();
     for id in ids {
-        let events = node.events(id).await;
+        // Whose address the node has not heard of yet is asked a little later.
+        let events = until("its events can be read", async || {
+            let answer = node.get(&format!("/v1/missions/{id}/events?limit=500")).await;
+            (answer.status == 200).then(|| answer.json["items"].as_array().expect("a list").clone())
+        })
+        .await;
         told.insert(id.clone(), events.iter().map(|event| event["sequence"].as_u64().expect("a number")).collect());
     }
     told

@@ -185,7 +185,7 @@ impl Engine {
         let (engine, shares) = (Arc::clone(self), sharing.shares.clone());
         let found = self.ambient.unblock(move || Some(engine.log.fleet()?.pools(&shares).ok()?)).await;
         let found: Vec<String> = found.ok().flatten().unwrap_or_default();
-        found.iter().for_each(|pool| drop(sharing.clean.remove(pool)));
+        sharing.clean.retain(|pool| !found.contains(pool));
         found
     }
 }

@@ -34,8 +34,8 @@ use crate::transaction::Sum;
 use crate::writer::{Batch, Message};
 
 /// A commit that takes longer than this is one that is waited for: those who dispatch are told to come back. So is any other question, and
-/// a sign of life that takes as long, or half of a lease, where that is less: a database that hangs without ending its connections is away
-/// within the lease.
+/// a sign of life or a new connection that takes as long, or half of a lease, where that is less: a database that hangs without ending its
+/// connections is away within the lease.
 const SLOW: Duration = Duration::from_secs(2);
 
 /// A database that has not answered for so long is asked anew, over another connection.
@@ -155,7 +155,7 @@ impl Scribe {
         let kept = (!self.gives_back.load(Ordering::SeqCst)).then_some(self.holder.lease);
         if self.link.is_none() {
             match timeout(SLOW, self.ask()).await {
-                Ok(Ok(Some(held))) => self.token = held.token,
+                Ok(Ok((link, Some(held)))) => (self.link, self.token) = (Some(link), held.token),
                 _ => return,
             }
         }
@@ -297,12 +297,13 @@ impl Scribe {
         tracing::debug!(why, "the store is asked how far it has come");
         let (mut attempts, mut last) = (0, 0);
         loop {
-            let why = match self.ask().await {
-                Ok(Some(held)) => {
-                    self.token = held.token;
+            let asked = self.patiently(self.slow(), "a new connection takes long", self.ask()).await;
+            let why = match asked.unwrap_or(Err(None)) {
+                Ok((link, Some(held))) => {
+                    (self.link, self.token) = (Some(link), held.token);
                     return Ok(held);
                 }
-                Ok(None) => {
+                Ok((_, None)) => {
                     self.certain.is_over();
                     return Err(fleet::taken());
                 }
@@ -324,16 +325,19 @@ impl Scribe {
     }
 
     /// Over a new connection.
-    async fn ask(&mut self) -> Result<Option<Held>, Option<Error>> {
-        let link = timeout(PATIENCE, Link::new(&self.dial)).await.map_err(|_| None)?.map_err(Some)?;
+    async fn ask(&self) -> Result<(Link, Option<Held>), Option<Error>> {
+        let link = Link::new(&self.dial).await.map_err(Some)?;
         let sent = Moment::now();
-        let asked = hold::ask(&link.client, &self.holder, self.share);
-        let held = timeout(PATIENCE, asked).await.map_err(|_| None)?.map_err(Some)?;
-        self.link = Some(link);
+        let held = hold::ask(&link.client, &self.holder, self.share).await.map_err(Some)?;
         if held.is_some() {
             self.certain.confirm(sent);
         }
-        Ok(held)
+        Ok((link, held))
+    }
+
+    /// How long the database may take that a share is held of, before it is said to be away.
+    fn slow(&self) -> Duration {
+        SLOW.min(self.holder.lease / 2)
     }
 
     /// A sign of life: for the next node that wants the store, and of the database.
@@ -345,7 +349,7 @@ impl Scribe {
         let beaten = match &self.link {
             Some(link) => {
                 let beat = hold::beat(&link.client, (self.share, self.token), self.holder.lease, &card);
-                self.patiently(SLOW.min(self.holder.lease / 2), "a sign of life takes long", beat).await
+                self.patiently(self.slow(), "a sign of life takes long", beat).await
             }
             None => Some(Ok(false)),
         };

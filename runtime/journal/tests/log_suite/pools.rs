@@ -72,7 +72,7 @@ pub(super) fn what_was_held_goes_to_whoever_adopts_it_once_it_says_so(kit: &dyn 
     assert!(fleet(&*b).pools(&[ShareNo(0)]).unwrap().is_empty());
     kit.hears(0);
     let late = says(&*a, &[asks(1, 0)]);
-    assert!(matches!(late, Err(WriteError::Poisoned { .. })), "{late:?}");
+    assert!(matches!(late, Err(WriteError::TakenOver)), "{late:?}");
     assert_eq!(holds(&*c, 0, 1), 0);
     assert_eq!((holds(&*b, 1, 0), holds(&*c, 0, 1)), (1, 1));
     // It begins anew, with nothing.

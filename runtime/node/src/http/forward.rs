@@ -57,7 +57,7 @@ const HEAD: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A stream of which nothing is heard for so long is at its end, whoever holds its connection open: each says now and then that it is alive.
-const SILENT: Duration = Duration::from_secs(2 * super::events::ALIVE.as_secs());
+const SILENT: Duration = Duration::from_secs(2 * events::ALIVE.as_secs());
 
 /// Most bytes of the answer to a dispatch.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
@@ -155,7 +155,7 @@ impl Asked {
 }
 
 impl FromRequestParts<App> for Asked {
-    type Rejection = std::convert::Infallible;
+    type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Self::Rejection> {
         Ok(Self::of(parts))
@@ -217,7 +217,9 @@ impl Heard {
     fn of(pieces: BodyDataStream) -> (reqwest::Body, Self) {
         let heard = Self::now();
         let told = heard.clone();
-        let pieces = pieces.inspect(move |_| drop(told.0.send_replace(Instant::now())));
+        let pieces = pieces.inspect(move |_| {
+            told.0.send_replace(Instant::now());
+        });
         (reqwest::Body::wrap_stream(pieces), heard)
     }
 

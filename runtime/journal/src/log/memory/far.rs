@@ -25,7 +25,7 @@ use super::{MemoryFleet, MemoryLog};
 use crate::append::Append;
 use crate::catalog::Catalog;
 use crate::error::WriteError;
-use crate::fleet::{self, Fleet, OwnedKeys, Owner};
+use crate::fleet::{self, Fleet, OwnedKeys};
 use crate::head::Head;
 use crate::journal::Receipt;
 use crate::log::index::{Index, Leases};
@@ -455,22 +455,21 @@ impl Near {
 
     /// What the store says that it is another's is the end.
     fn seen<T>(&self, outcome: Result<T, WriteError>) -> Result<T, WriteError> {
-        if let Err(error @ WriteError::Poisoned { .. }) = &outcome {
+        if let Err(error @ (WriteError::Poisoned { .. } | WriteError::TakenOver)) = &outcome {
             self.fails(error, Vec::new());
         }
         outcome
     }
 
-    async fn asked(&self, claim: BoxFuture<'_, Result<Owner, WriteError>>) -> Result<Owner, WriteError> {
+    async fn asked<T>(&self, question: BoxFuture<'_, Result<T, WriteError>>) -> Result<T, WriteError> {
         self.takes()?;
         if self.is_away.load(Ordering::SeqCst) || !self.road.passes().await {
             return Err(WriteError::Overloaded);
         }
         self.takes()?;
-        let owner = claim.await;
-        let owner = self.seen(owner)?;
+        let answer = self.seen(question.await)?;
         // What nobody hears of has happened all the same.
-        if self.road.passes().await { Ok(owner) } else { Err(WriteError::Overloaded) }
+        if self.road.passes().await { Ok(answer) } else { Err(WriteError::Overloaded) }
     }
 }
 

@@ -16,13 +16,14 @@ use crate::append::{Append, HEAD_BYTES};
 use crate::balance::{Account, Balance};
 use crate::catalog::Session;
 use crate::error::{ReadError, WriteError};
-use crate::feed::FeedEntry;
+use crate::feed::{FeedEntry, FeedPart};
 use crate::fleet::{AdoptError, Adopted, Fleet, OwnedKeys, Owner, Peer, ShareNo};
 use crate::head::Head;
 use crate::journal::Receipt;
 use crate::log::index::{self, Rows};
 use crate::log::{AdmitError, Admitted, Decision, Failure, Keys, Known, Lease, Log, Twin};
 use crate::pin::Pinned;
+use crate::pool::{PoolAsk, PoolSaid};
 use crate::quarantine::{Quarantine, Remains};
 use crate::room::Room;
 use crate::schedule::{Kept, ScheduleChange};
@@ -303,6 +304,30 @@ impl Fleet for FarLog {
 
     fn adopted_from(&self) -> Result<Vec<String>, ReadError> {
         self.near.store.adopted_from()
+    }
+
+    fn feed_parts(&self) -> Result<Vec<FeedPart>, ReadError> {
+        self.near.store.feed_parts()
+    }
+
+    fn feed_between(&self, after: u64, end: u64, limit: usize) -> Result<Vec<FeedEntry>, ReadError> {
+        self.near.store.feed_between(after, end, limit)
+    }
+
+    fn records(&self, mission: MissionNo, first: u32, bytes: usize) -> Result<Vec<Stamped>, ReadError> {
+        self.near.store.records(mission, first, bytes)
+    }
+
+    fn shares(&self) -> Vec<ShareNo> {
+        self.near.store.shares()
+    }
+
+    fn exchange(&self, shares: Vec<ShareNo>, asks: Vec<PoolAsk>) -> BoxFuture<'_, Result<Vec<PoolSaid>, WriteError>> {
+        Box::pin(self.near.asked(self.near.store.exchange(shares, asks)))
+    }
+
+    fn pools(&self, shares: &[ShareNo]) -> Result<Vec<String>, ReadError> {
+        self.near.store.pools(shares)
     }
 
     fn say(&self, card: String) {
