@@ -308,7 +308,8 @@ fn a_log_can_be_closed_while_its_database_is_away() {
     plain(1).to(&log);
     server.kill();
     let receipt = log.act("never written".to_owned()).unwrap();
-    assert!(matches!(log.close(), Err(WriteError::Poisoned { .. })));
+    let closed = log.close();
+    assert!(matches!(closed, Err(WriteError::Poisoned { .. })), "{closed:?}");
     assert!(receipt.wait().is_err(), "nobody is told that it is there");
     server.go_on();
     assert_eq!(server.sql("closing", "SELECT count(*) FROM sortie_actions"), "0");

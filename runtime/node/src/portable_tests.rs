@@ -213,8 +213,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// Something that happens to a store.
+type Happens = fn(&Path);
+
 /// What may have happened to what a node kept in a store, which it did not notice.
-fn misfortunes() -> [(&'static str, fn(&Path)); 9] {
+fn misfortunes() -> [(&'static str, Happens); 9] {
     fn all(packs: &str, store: &Path, does: impl Fn(&Path)) {
         let place = files(&store.join("workspaces")).remove(0);
         files(&place.join(packs)).iter().for_each(|file| does(file));

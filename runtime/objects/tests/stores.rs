@@ -174,9 +174,8 @@ async fn of_all_who_create_an_object_one_does_where_the_store_can_tell() {
         assert!(refused.iter().all(|one| matches!(one, Err(Fault::Taken))), "{name}: {refused:?}");
         let there = objects.get("x/1", 1).await.expect(name);
         assert!(made.iter().any(|one| matches!(one, Ok(no) if there == vec![*no])), "{name}: {made:?}");
-        // Each that does what it is asked gives it once, and that is found out of each.
-        assert_eq!(made.len() == 1, gives_once.is_ok(), "{name}: {made:?} {gives_once:?}");
-        assert!(gives_once.is_ok() || name == "s3s-fs", "{name}: {gives_once:?}");
+        // s3s-fs looks, and writes then: whoever comes in between is not seen.
+        assert!(name == "s3s-fs" || gives_once.is_ok() && made.len() == 1, "{name}: {made:?} {gives_once:?}");
     }
 }
 
@@ -204,8 +203,11 @@ async fn a_bucket_that_is_not_there_and_keys_that_are_not_taken_are_a_store_that
     }
 }
 
+/// Makes something at a path, with room of its own elsewhere.
+type Makes = fn(&Path, &Path);
+
 /// What lies in the place of an object of a folder.
-const ODDITIES: [(&str, fn(&Path, &Path)); 6] = [
+const ODDITIES: [(&str, Makes); 6] = [
     ("a folder", |path, _| std::fs::create_dir(path).expect("made")),
     ("a link", |path, aside| std::os::unix::fs::symlink(aside, path).expect("made")),
     ("a link to nowhere", |path, _| std::os::unix::fs::symlink("nowhere", path).expect("made")),

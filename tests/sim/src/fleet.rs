@@ -470,12 +470,11 @@ impl Fleet {
         let client = clients[self.scene.roll(|rng| rng.usize(..clients.len()))];
         let number = self.scene.roll(|rng| rng.usize(..self.places.len()));
         match self.scene.roll(|rng| rng.u8(..32)) {
-            0..=3 => {
-                if self.places[number].life.is_some() {
-                    self.scene.count("node that is killed");
-                    self.end(number);
-                }
+            0..=3 if self.places[number].life.is_some() => {
+                self.scene.count("node that is killed");
+                self.end(number);
             }
+            0..=3 => {}
             4..=6 => self.freeze(number),
             7..=9 => {
                 self.scene.count("link that is cut");

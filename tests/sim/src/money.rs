@@ -7,7 +7,7 @@ use sortie_contract::envelope::ChildOf;
 use sortie_contract::id::CallNo;
 use sortie_contract::record::{Closing, HostQuestion, Record, Stamped};
 use sortie_contract::request::Decision;
-use sortie_contract::tool::{CallError, ToolName};
+use sortie_contract::tool::{CallError, MISSION, ToolName};
 use sortie_contract::{MicroUsd, Spend};
 use sortie_mission::wider::{Per, Scope, WiderBudget};
 use sortie_mission::{Limits, Mission};
@@ -250,10 +250,12 @@ pub(crate) fn all_within<'a>(scene: &Scene, sides: impl Iterator<Item = &'a Side
     let Some(max) = scene.outside(|outside| outside.purse) else { return };
     let (mut taken, mut excess) = (Spend::NOTHING, Spend::NOTHING);
     let mut months = BTreeSet::new();
-    // What a child takes is booked by its parent.
-    for side in sides.filter(|side| side.mission.parent().is_none()) {
+    for side in sides {
         let books = Books::read(&side.mission, &side.records);
-        taken = taken.saturating_add(books.booked());
+        // A share is in its mission's own books alone: here the calls of the child count.
+        let is_share = |call: CallNo| tool_of(&side.records, call).as_str() == MISSION;
+        let own = books.settled.iter().chain(&books.made).filter(|(call, _)| !is_share(**call));
+        taken = own.fold(taken, |taken, (_, spend)| taken.saturating_add(*spend));
         excess = excess.saturating_add(books.excess);
         months.extend(side.records.iter().map(|stamped| stamped.at.to_zoned(TimeZone::UTC).date().first_of_month()));
     }

@@ -113,8 +113,9 @@ async fn what_is_sent_to_a_node_that_is_named_may_be_larger_than_what_this_one_r
     let line = envelope.replacen('{', &format!("{{{}", " ".repeat(300 << 10)), 1);
     let lines = format!("{line}\n").repeat(6);
     let batch = http::send(a.request("POST", "/v1/missions/batch?node=b").body(lines)).await.expect("an answer");
-    let told: Vec<bool> = batch.text.lines().map(|line| line.contains("\"replayed\":true")).collect();
-    assert_eq!((batch.status, told), (200, vec![false, true, true, true, true, true]), "{batch:#?}");
+    // Which of them is first is a matter of moments.
+    let fresh = batch.text.lines().filter(|line| line.contains("\"replayed\":false")).count();
+    assert_eq!((batch.status, batch.text.lines().count(), fresh), (200, 6, 1), "{batch:#?}");
     b.until_final("m-1").await;
 }
 

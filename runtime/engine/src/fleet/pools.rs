@@ -183,7 +183,7 @@ impl Engine {
         }
         sharing.strays -= 1;
         let (engine, shares) = (Arc::clone(self), sharing.shares.clone());
-        let found = self.ambient.unblock(move || Some(engine.log.fleet()?.pools(&shares).ok()?)).await;
+        let found = self.ambient.unblock(move || engine.log.fleet()?.pools(&shares).ok()).await;
         let found: Vec<String> = found.ok().flatten().unwrap_or_default();
         sharing.clean.retain(|pool| !found.contains(pool));
         found

@@ -55,7 +55,7 @@ impl Log for Flaky {
     }
 
     fn release(&self, lease: Lease) {
-        self.0.release(lease)
+        self.0.release(lease);
     }
 
     fn remove(&self, mission: MissionNo) -> Result<(), AdmitError> {

@@ -111,8 +111,9 @@ impl Server {
 
     /// Ends it as a loss of power would, but for what the kernel has.
     pub(crate) fn kill(&mut self) {
+        // With those that serve connections, which would write on for a moment. Some may have ended by themselves.
+        self.signal("-KILL");
         let mut process = self.process.take().expect("it is running");
-        process.kill().expect("it is ours");
         process.wait().expect("it has ended");
     }
 
@@ -150,6 +151,14 @@ impl Server {
     /// Has all of its processes stand still, with every connection open, or go on.
     #[allow(dead_code, reason = "the black-box tests use it")]
     pub(crate) fn freeze(&self, stands_still: bool) {
+        assert!(
+            self.signal(if stands_still { "-STOP" } else { "-CONT" }),
+            "one of its processes could not be signalled"
+        );
+    }
+
+    /// Sends all of its processes a signal, the first one first: it begins no more of them.
+    fn signal(&self, signal: &str) -> bool {
         let first = self.process.as_ref().expect("it is running").id();
         let parent = |stat: &str| stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse::<u32>().ok();
         let processes = fs::read_dir("/proc").expect("a list of processes").flatten();
@@ -158,11 +167,8 @@ impl Server {
             let stat = fs::read_to_string(process.path().join("stat")).ok()?;
             (parent(&stat)? == first).then_some(pid)
         });
-        // The first begins no more of them.
         let pids = [first].into_iter().chain(children).map(|pid| pid.to_string());
-        let signal = if stands_still { "-STOP" } else { "-CONT" };
-        let signalled = Command::new("kill").arg(signal).args(pids).status();
-        assert!(signalled.expect("kill runs").success(), "one of its processes could not be signalled");
+        Command::new("kill").arg(signal).args(pids).status().expect("kill runs").success()
     }
 
     /// Has it speak TLS from now on, with that certificate and that key, both in PEM.

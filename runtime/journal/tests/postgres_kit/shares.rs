@@ -193,8 +193,7 @@ fn a_database_that_hangs_is_away_within_the_lease_whether_something_is_written_o
     let lease = Duration::from_secs(3);
     let kit = Nodes::on(&server, "hangs", lease);
     let log = kit.open(0);
-    let mut next = 1;
-    for is_written in [false, true] {
+    for (next, is_written) in (1..).zip([false, true]) {
         wait(of(&*log).sure()).unwrap();
         kit.proxies.borrow()[&0].darken(true);
         let hung = Instant::now();
@@ -213,7 +212,6 @@ fn a_database_that_hangs_is_away_within_the_lease_whether_something_is_written_o
             act.wait().unwrap();
         }
         take(&*log, of_vp(next, next));
-        next += 1;
     }
 }
 

@@ -32,8 +32,11 @@ fn dispatch(stamped: &Stamped) -> Option<u32> {
     }
 }
 
-/// The missions that ended, by the record of the one that dispatched them: their names, and of each artifact its name, size and digest.
-pub(crate) fn left_in(records: &[Stamped]) -> Vec<(String, Vec<(String, u64, Digest)>)> {
+/// An artifact: its name, size and digest.
+type Left = (String, u64, Digest);
+
+/// The missions that ended, by the record of the one that dispatched them: their names, and what each left.
+pub(crate) fn left_in(records: &[Stamped]) -> Vec<(String, Vec<Left>)> {
     let calls: BTreeSet<u32> = records.iter().filter_map(dispatch).collect();
     let told = records.iter().filter_map(|stamped| match &stamped.record {
         Record::CallFinished { call, outcome: Ok(answer), .. } if calls.contains(&call.0) => {
