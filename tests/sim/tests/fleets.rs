@@ -6,7 +6,7 @@ use sortie_sim::{About, Counts, run, run_all};
 const FLEET_SEEDS: u64 = 60;
 
 /// The same of families: `cargo xtask sim --families`.
-const FAMILY_SEEDS: u64 = 300;
+const FAMILY_SEEDS: u64 = 120;
 
 /// What must have happened somewhere, lest the histories be of nothing much.
 const HAPPENS_IN_FLEETS: [&str; 24] = [
@@ -36,7 +36,17 @@ const HAPPENS_IN_FLEETS: [&str; 24] = [
     "unknown commit that was there",
 ];
 
-const HAPPENS_IN_FAMILIES: [&str; 1] = ["done"];
+const HAPPENS_IN_FAMILIES: [&str; 9] = [
+    "cancelled_by_request",
+    "child",
+    "child that fails",
+    "child that is cancelled",
+    "child that is done",
+    "child that is refused",
+    "crash between two commits",
+    "crash in a commit",
+    "done",
+];
 
 fn ended_well(about: About, outcome: Result<Counts, sortie_sim::Failure>) -> Counts {
     outcome.unwrap_or_else(|failure| {

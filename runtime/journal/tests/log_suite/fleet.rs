@@ -510,6 +510,8 @@ fn one_step(log: &dyn Log, model: &MemoryLog, dice: &mut Dice, step: usize) {
         (15, _) => {
             let position = (*model.follow().borrow()).saturating_sub(dice.below(4));
             [log, model].map(|log| log.prune_feed_before(position).unwrap()).fill(());
+            // Before another one adopts what it is of: of what was on its way then, nothing lands.
+            log.barrier().unwrap().wait().unwrap();
         }
         (16, _) => pools::alike([log, model], dice, step),
         _ => {}
