@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use server::Server;
-use sortie_tests::envelope::{automation, edit, write, writing};
+use sortie_tests::envelope::{automation, edit, with, write, writing};
 use sortie_tests::load::one_end;
 use sortie_tests::{Load, Node, Options, binary, until};
 
@@ -66,8 +66,9 @@ async fn tables_are_made_first_and_a_store_is_many_nodes() {
     let id = node.accept(&writing("m-1")).await;
     node.until_final(&id).await;
     assert!(!node.data().join("journal.redb").exists());
-    let other = Options::new().config(&lines).start().await;
-    let of_other = other.accept(&writing("m-2")).await;
+    let other = Options::new().config(&lines).name("factory-2").start().await;
+    let elsewhere = with(with(writing("m-2"), "/target_instance_id", json!("factory-2")), "/vp_id", json!("vp.second"));
+    let of_other = other.accept(&elsewhere).await;
     other.until_final(&of_other).await;
     drop(other);
     let (found, _) = said(folder.path(), &["doctor"]);
