@@ -261,7 +261,7 @@ async fn a_case_of_every_mission_that_ended_passes() {
     }
     // What children left is what they left.
     let case = std::fs::read_to_string(node.folder().join("family.toml")).expect("it was written");
-    for there in ["\"f.txt\" = \"left\"", "status = \"failed\"", "objective = \"Rest 2.\""] {
+    for there in ["[child.artifacts.\"f.txt\"]\ntext = \"left\"", "status = \"failed\"", "objective = \"Rest 2.\""] {
         assert!(case.contains(there), "{there}: {case}");
     }
     assert_eq!(case.matches("[[child]]").count(), 4, "{case}");
