@@ -310,12 +310,7 @@ impl Claimer {
     }
 
     async fn link(&mut self) -> Result<&Link, Error> {
-        let kept = self.link.take().filter(|link| !link.client.is_closed());
-        let link = match kept {
-            Some(link) => link,
-            None => Link::new(&self.dial).await?,
-        };
-        Ok(self.link.insert(link))
+        Link::of(&mut self.link, &self.dial).await
     }
 }
 

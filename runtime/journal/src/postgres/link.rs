@@ -114,6 +114,15 @@ impl Link {
         Ok(Self { client: connect(dial).await?, prepared: Mutex::default() })
     }
 
+    /// The one that is kept, or a new one where that is closed or none is.
+    pub(crate) async fn of<'a>(kept: &'a mut Option<Self>, dial: &Dial) -> Result<&'a Self, Error> {
+        let link = match kept.take().filter(|link| !link.client.is_closed()) {
+            Some(link) => link,
+            None => Self::new(dial).await?,
+        };
+        Ok(kept.insert(link))
+    }
+
     /// The statement, prepared with its first use.
     pub(crate) async fn prepared(&self, sql: &'static str) -> Result<Statement, Error> {
         if let Some(statement) = self.prepared.lock().get(sql) {
