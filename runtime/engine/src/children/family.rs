@@ -54,7 +54,7 @@ pub(crate) struct Found {
     begun: FxHashMap<MissionId, MissionNo>,
     /// Children that have not ended.
     open: Vec<(MissionNo, MissionId)>,
-    /// Missions some of whose children have ended, or may not be there yet.
+    /// Missions some of whose children have ended.
     look: BTreeSet<MissionNo>,
 }
 
@@ -70,10 +70,6 @@ impl Found {
         }
         if matches!(head.status, Status::Running | Status::Blocked) {
             self.begun.insert(head.mission_id.clone(), no);
-            // Its node may have ended before it dispatched what it had granted, and no run comes to that call while it sleeps.
-            if head.suspended {
-                self.look.insert(no);
-            }
         }
     }
 }
