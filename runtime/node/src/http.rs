@@ -20,6 +20,7 @@ mod fork;
 mod form;
 pub(crate) mod forward;
 mod hooks;
+mod lingering;
 mod mcp;
 mod meant;
 mod metrics;

@@ -9,17 +9,13 @@ use futures_util::StreamExt as _;
 use serde_json::Value;
 use sortie_contract::Mistake;
 use sortie_contract::envelope::read_strictly;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::App;
 use super::error::Problem;
 
 /// How long a body may take: a megabyte over a slow line.
 const TIME: Duration = Duration::from_secs(30);
-
-/// How long a refused body is still taken and thrown away. A connection that is closed on a client that sends is reset, and the
-/// answer may be lost with it.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// A body, or the problem that says why there is none.
 pub(crate) struct Body(pub(crate) Bytes);
@@ -88,7 +84,7 @@ pub(super) async fn read(request: Request, limit: usize, time: Duration) -> Resu
 
 /// A body, piece by piece: bounded as a whole.
 pub(super) struct Chunks {
-    /// Taken when too much came.
+    /// Let go of when too much came.
     stream: Option<BodyDataStream>,
     declared: Option<usize>,
     left: usize,
@@ -100,15 +96,10 @@ impl Chunks {
     pub(super) fn of(request: Request, limit: usize, time: Duration) -> Result<Self, Unread> {
         let declared = request.headers().get(header::CONTENT_LENGTH);
         let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
-        // Such a client waits for our word, and gets another one.
-        let waits = request.headers().contains_key(header::EXPECT);
-        let stream = request.into_body().into_data_stream();
         if declared.is_some_and(|declared: usize| declared > limit) {
-            if !waits {
-                linger(stream);
-            }
             return Err(Unread::TooLarge);
         }
+        let stream = request.into_body().into_data_stream();
         Ok(Self { stream: Some(stream), declared, left: limit, deadline: Instant::now() + time })
     }
 
@@ -117,7 +108,7 @@ impl Chunks {
         let Some(stream) = &mut self.stream else { return Err(Unread::TooLarge) };
         match timeout_at(self.deadline, stream.next()).await {
             Ok(Some(Ok(chunk))) if chunk.len() > self.left => {
-                self.stream.take().into_iter().for_each(linger);
+                self.stream = None;
                 Err(Unread::TooLarge)
             }
             Ok(Some(Ok(chunk))) => {
@@ -129,10 +120,6 @@ impl Chunks {
             Err(_) => Err(Unread::TooSlow),
         }
     }
-}
-
-fn linger(mut rest: BodyDataStream) {
-    tokio::spawn(timeout(LINGER, async move { while let Some(Ok(_)) = rest.next().await {} }));
 }
 
 #[cfg(test)]

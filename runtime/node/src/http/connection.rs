@@ -18,6 +18,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::lingering::lingering;
 use super::patient::Patient;
 use super::places::{Place, Places};
 
@@ -52,7 +53,7 @@ pub(super) async fn serve(
         let (router, seat) = (TowerToHyperService::new(router.clone()), Arc::clone(&place));
         let service = service_fn(move |mut request: Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(Arc::clone(&seat));
-            router.call(request)
+            router.call(lingering(request))
         });
         let connection = open.watch(http.serve_connection(TokioIo::new(Patient::new(stream)), service));
         tokio::spawn(async move {
@@ -149,6 +150,44 @@ mod tests {
         }
         rest(&mut first).await;
         assert!(begun.elapsed() < HEAD_TIME / 2, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_comes_before_the_body_does_leaves_the_connection_as_it_is() {
+        let refuses = axum::routing::post(async || "refused");
+        let reads = axum::routing::post(async |body: axum::body::Bytes| body.len().to_string());
+        let router = Router::new().route("/refuses", refuses).route("/reads", reads);
+        let address = node(router.layer(axum::extract::DefaultBodyLimit::disable()), 8, pending()).await;
+        let body = vec![b'x'; 4 << 20];
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        for (path, says) in [("refuses", "refused"), ("reads", "4194304"), ("refuses", "refused"), ("reads", "4194304")]
+        {
+            let head = format!("POST /{path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all(head.as_bytes()).await.expect("sent");
+            stream.write_all(&body).await.expect("sent");
+            let mut answer = String::new();
+            while !answer.ends_with(says) {
+                let mut some = vec![0; 1 << 10];
+                let bytes = stream.read(&mut some).await.expect("an answer");
+                assert_ne!(bytes, 0, "{path}: the connection is closed behind {answer:?}");
+                answer.push_str(std::str::from_utf8(&some[..bytes]).expect("text"));
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_nobody_wants_is_waited_for_a_while_and_one_that_is_held_back_is_not_asked_for() {
+        let router = Router::new().route("/", axum::routing::post(async || "refused"));
+        let address = node(router, 8, pending()).await;
+        for expect in ["", "expect: 100-continue\r\n"] {
+            let mut stream = TcpStream::connect(address).await.expect("connected");
+            let head = format!("POST / HTTP/1.1\r\nhost: x\r\n{expect}content-length: 1000000\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.expect("sent");
+            let begun = tokio::time::Instant::now();
+            let answer = rest(&mut stream).await;
+            assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("refused"), "{expect:?}: {answer}");
+            assert!(begun.elapsed() < HEAD_TIME, "{expect:?}: {:?}", begun.elapsed());
+        }
     }
 
     #[tokio::test(start_paused = true)]
