@@ -124,7 +124,8 @@ impl World {
         self.stalled = 0;
         for _ in 0..DRAIN_STEPS_MAX {
             let is_idle = !self.work();
-            if is_idle {
+            // One whose journal has failed does nothing more, and leaves it to the next.
+            if is_idle && !self.life().has_failed() {
                 self.scene.ledger(kin::no_orphans);
             }
             if is_idle && self.is_over() {
