@@ -38,6 +38,8 @@ pub(crate) struct Sizes {
     pub(crate) listed_small: u64,
     /// Trivial missions of nodes on a database, in each round.
     pub(crate) stored: u64,
+    /// Missions that wait in a database.
+    pub(crate) waited: u64,
     /// Calls of a mission with a long record, and of one with a short one.
     pub(crate) long: u64,
     pub(crate) long_small: u64,
@@ -95,6 +97,7 @@ impl Sizes {
         listed: 100_000,
         listed_small: 100,
         stored: 6_000,
+        waited: 10_000,
         long: 30_000,
         long_small: 30,
         forked: 10_000,
@@ -135,6 +138,7 @@ impl Sizes {
         listed: 60,
         listed_small: 5,
         stored: 60,
+        waited: 20,
         long: 100,
         long_small: 10,
         forked: 50,
