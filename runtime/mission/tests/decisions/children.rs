@@ -48,7 +48,7 @@ fn dispatches(parent: &mut Tested, order: &str) -> Vec<Record> {
 }
 
 /// The same, and it is dispatched.
-fn dispatched(parent: &mut Tested, fields: Value) -> CallNo {
+pub(crate) fn dispatched(parent: &mut Tested, fields: Value) -> CallNo {
     match dispatches(parent, &order(fields)).as_slice() {
         [Record::CallStarted { call, tool, .. }] if tool.as_str() == MISSION => *call,
         other => panic!("not dispatched: {other:?}"),
@@ -60,7 +60,7 @@ fn spend(llm_calls: u64, cents: u64) -> Spend {
 }
 
 /// The child of a call has ended, having spent so much.
-fn ends(parent: &mut Tested, call: CallNo, spent: Spend) -> Result<Vec<Record>, Refusal> {
+pub(crate) fn ends(parent: &mut Tested, call: CallNo, spent: Spend) -> Result<Vec<Record>, Refusal> {
     let result = json!({ "status": "completed", "summary": "Counted." }).to_string();
     let outcome = Ok(ToolAnswer { result, wrote: Vec::new() });
     parent.take(Command::ChildDone { call, outcome, spent: Some(spent) })
