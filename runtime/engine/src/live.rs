@@ -349,8 +349,7 @@ impl Live {
         if let Some(kill) = inner.kill.take() {
             kill.now();
         }
-        let mut bookings = inner.mission.bookings(&Record::Interrupted);
-        bookings.retain(|booking| !booking.is_share());
+        let bookings = inner.mission.bookings(&Record::Interrupted);
         ((inner.head.status, inner.head.suspended), bookings)
     }
 
@@ -413,8 +412,6 @@ impl Inner {
         if tells(&self.mission) != before {
             self.told = self.mission.records();
         }
-        // What children spend is counted where they spend it.
-        let bookings: Vec<_> = bookings.into_iter().filter(|(_, booking)| !booking.is_share()).collect();
         to.spending().book(&bookings);
         append = append.moves(to.wider().book(&mut held, self.mission.payer(), &bookings));
         let mut moved = None;

@@ -91,7 +91,9 @@ impl WiderBooks {
         payer: Payer<'_>,
         bookings: &[(Timestamp, Booking)],
     ) -> Vec<Movement> {
-        if bookings.is_empty() {
+        // A child's share is in no wider budget, and so in no balance of the log.
+        let mut bookings = bookings.iter().filter(|(_, booking)| !booking.is_share()).peekable();
+        if bookings.peek().is_none() {
             return Vec::new();
         }
         let purses = held.get_or_insert_with(|| self.purses.lock());

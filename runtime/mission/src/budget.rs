@@ -45,7 +45,8 @@ impl Booking {
         Self { tool: tool.clone(), set_aside: Spend::NOTHING, let_go, spent, since }
     }
 
-    /// Whether it is a child's share: what that does spend is booked by the child as well.
+    /// Whether it is a child's share: what that does spend is booked by the child as well, and in wider budgets by the
+    /// child alone.
     #[must_use]
     pub fn is_share(&self) -> bool {
         self.tool.as_str() == MISSION

@@ -6,6 +6,7 @@
 //!   its parent, or takes an approval there, is forbidden or takes one here.
 //! - What it may spend, in calls of models and in money, is a share: set aside in its parent's books from the dispatch to its end, and
 //!   booked there at what it did spend. What a share does not name is nothing. Whoever is out of it is told so: people are asked for no more.
+//! - Its artifacts go where its parent's do, or stay with its node.
 //! - Its window ends with its parent's, and its run time is at most what its parent has left. That is no share: missions run side by side,
 //!   and one that waits takes none.
 //! - How many missions stand above it, and how many a mission dispatches, is bounded. How many come of one in all is a share, too: a child takes
@@ -26,6 +27,7 @@ use alloc::vec::Vec;
 
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
+use sortie_contract::artifact::StorageScope;
 use sortie_contract::envelope::{ChildOf, Constraints, Envelope, ORDER, Parsed, Window};
 use sortie_contract::id::{CallNo, IdempotencyKey, InstanceId, MissionId, SessionId};
 use sortie_contract::limit;
@@ -116,6 +118,7 @@ impl Mission {
         let runtime_ms = self.run_time_of(&envelope, now, occasion)?;
         let window = self.window_of(envelope.window)?;
         let constraints = self.constraints_of(&envelope.constraints)?;
+        self.stores_for(envelope.storage_scope)?;
         let set = |fields: &mut Fields, name: &str, value: Value| drop(fields.insert(name.to_owned(), raw(&value)));
         set(&mut fields, "constraints", constraints);
         set(&mut fields, "budget", budget(runtime_ms, share, missions));
@@ -254,6 +257,18 @@ impl Mission {
             "forbidden_tools": union(&own.forbidden_tools, &wanted.forbidden_tools),
             "approval_required": union(&own.approval_required, &wanted.approval_required),
         }))
+    }
+
+    /// Whether its artifacts may go there: where its parent's go, or nowhere beyond its node.
+    fn stores_for(&self, wanted: StorageScope) -> Result<(), CallError> {
+        if wanted == StorageScope::Factory || wanted == self.envelope.storage_scope {
+            return Ok(());
+        }
+        Err(CallError::Denied(format!(
+            "/artifact_policy/storage_scope: {} is not where the artifacts of the mission itself go: write `factory`, \
+             or leave it out",
+            json!(wanted)
+        )))
     }
 
     /// What its parent is told once this child has ended: JSON text. Nothing, before.

@@ -1,8 +1,11 @@
 //! Budgets that are wider than one mission: of the node, of a lane, of a source, of a VP; each for a day or a month in the node's zone.
 //!
-//! They take up the same bookings as the missions' own. A call belongs to the day and the month in which it was granted, whenever it
-//! ends; books are kept day by day, so that a clock that goes wrong and is mended changes nothing for the days that it was not in. Where one is spent, nobody is asked: the call waits until the budget is renewed, or until others set free what they have set
-//! aside, and its mission's window goes on meanwhile. A call that is dearer than all of a budget is refused.
+//! They take up the same bookings as the missions' own, but for the shares of children: what a child takes of them,
+//! its own calls take. A call belongs to the day and the month in which it was granted, whenever it ends; books are
+//! kept day by day, so that a clock that goes wrong and is mended changes nothing for the days that it was not in.
+//! Where one is spent, nobody is asked: the call waits until the budget is renewed, or until others set free what
+//! they have set aside, and its mission's window goes on meanwhile. A call that is dearer than all of a budget is
+//! refused.
 //!
 //! Where several nodes share a budget out, one takes no more of it than the part that it holds (`parts`); that counts beside its own books.
 //!
@@ -245,8 +248,12 @@ impl Wider {
         says
     }
 
-    /// Takes a booking up that is made now.
+    /// Takes a booking up that is made now. A child's share was never set aside here: whoever let go of it would let go
+    /// of what others have.
     pub(crate) fn book(&mut self, booking: &Booking) {
+        if booking.is_share() {
+            return;
+        }
         for share in self.shares.iter_mut().flatten() {
             // What was set aside in an earlier span is let go of there.
             let is_of_it = (share.span.from..share.span.to).contains(&booking.since);
@@ -357,9 +364,12 @@ impl Purses {
     }
 
     /// Takes a booking up that is made now: what is let go of, and spent, is of the day on which it was set aside. Those budgets of which four
-    /// fifths are spent by that, in words.
+    /// fifths are spent by that, in words. Nothing of a child's share: its own calls are booked here.
     #[must_use = "people are told once of what is nearly spent"]
     pub fn book(&mut self, payer: Payer<'_>, now: Timestamp, booking: &Booking) -> Vec<String> {
+        if booking.is_share() {
+            return Vec::new();
+        }
         let (today, since) = (self.day(now), self.day(booking.since));
         let (mut told, zone) = (Vec::new(), self.zone.clone());
         for purse in self.of_payer(payer) {

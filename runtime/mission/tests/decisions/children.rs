@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use sortie_contract::artifact::StorageScope;
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::{ChildOf, Envelope};
 use sortie_contract::id::{CallNo, InstanceId, LaneId, MissionId, SessionId};
@@ -13,9 +14,9 @@ use sortie_contract::tool::{CallError, MISSION, ToolAnswer, ToolName};
 use sortie_contract::{MicroUsd, Spend, Status};
 use sortie_mission::child::{Bounds, Draft, Occasion};
 use sortie_mission::replay::{Asked, Recorded, Replay};
-use sortie_mission::{Command, Handle, Refusal};
+use sortie_mission::{Command, Handle, NodeRules, Refusal};
 
-use crate::support::{Tested, at, rules, the};
+use crate::support::{Tested, at, envelope, rules, the};
 
 const BOUNDS: Bounds = Bounds { depth_max: 2, children_max: 3, family_max: 7 };
 
@@ -48,7 +49,7 @@ fn dispatches(parent: &mut Tested, order: &str) -> Vec<Record> {
 }
 
 /// The same, and it is dispatched.
-fn dispatched(parent: &mut Tested, fields: Value) -> CallNo {
+pub(crate) fn dispatched(parent: &mut Tested, fields: Value) -> CallNo {
     match dispatches(parent, &order(fields)).as_slice() {
         [Record::CallStarted { call, tool, .. }] if tool.as_str() == MISSION => *call,
         other => panic!("not dispatched: {other:?}"),
@@ -60,7 +61,7 @@ fn spend(llm_calls: u64, cents: u64) -> Spend {
 }
 
 /// The child of a call has ended, having spent so much.
-fn ends(parent: &mut Tested, call: CallNo, spent: Spend) -> Result<Vec<Record>, Refusal> {
+pub(crate) fn ends(parent: &mut Tested, call: CallNo, spent: Spend) -> Result<Vec<Record>, Refusal> {
     let result = json!({ "status": "completed", "summary": "Counted." }).to_string();
     let outcome = Ok(ToolAnswer { result, wrote: Vec::new() });
     parent.take(Command::ChildDone { call, outcome, spent: Some(spent) })
@@ -87,6 +88,7 @@ fn what_goes_beyond_its_parent_is_refused_where_it_is_asked_for() {
     let allowed = |tools: &[&str]| json!({ "constraints": { "allowed_tools": tools } });
     let window = |start: i64, end: i64| json!({ "autonomy_window": { "start_at": at(start), "end_at": at(end) } });
     let budget = |budget: Value| json!({ "budget": budget });
+    let stored = |scope: &str| json!({ "artifact_policy": { "storage_scope": scope } });
     for (fields, code, part) in [
         (allowed(&["Write", "Edit"]), "denied", "/constraints/allowed_tools/1: `Edit`"),
         (allowed(&["*"]), "denied", "`*` is not within"),
@@ -96,6 +98,8 @@ fn what_goes_beyond_its_parent_is_refused_where_it_is_asked_for() {
         (allowed(&["mcp__*"]), "denied", "is not within"),
         (window(0, 7_200), "denied", "/autonomy_window/end_at"),
         (window(3_600, 3_601), "denied", "/autonomy_window/start_at"),
+        (stored("shared"), "denied", "/artifact_policy/storage_scope: \"shared\" is not where"),
+        (stored("pushback"), "invalid-arguments", "/callback: `storage_scope` is pushback"),
         (budget(json!({ "max_runtime_minutes": 11 })), "budget-exhausted", "/budget/max_runtime_minutes"),
         (budget(json!({ "max_cost_usd": 1.01 })), "budget-exhausted", "/budget/max_cost_usd"),
         (budget(json!({ "max_llm_calls": 6 })), "budget-exhausted", "/budget/max_llm_calls"),
@@ -181,6 +185,36 @@ fn a_child_is_handed_no_tool_that_its_parent_was_not_handed() {
     draft.text = draft.text.replace("\"mcp__odd__thing\"", "\"mcp__odd__other\"");
     let handed = child(&draft).mission.granted().map(<[_]>::to_vec).unwrap_or_default();
     assert_eq!(handed.iter().map(ToolName::as_str).collect::<Vec<_>>(), ["mcp__mail__send"]);
+}
+
+#[test]
+fn a_childs_artifacts_go_where_its_parents_do_or_stay_with_its_node() {
+    let stored = |scope: &str| json!({ "artifact_policy": { "storage_scope": scope } });
+    let mut pushed = stored("pushback");
+    pushed["callback"] = json!({ "status_url": "https://simone.example/hooks/" });
+    let (here, shared) = (Some(StorageScope::Factory), Some(StorageScope::Shared));
+    for (parent, wanted, expected) in [
+        (stored("factory"), stored("factory"), here),
+        (stored("factory"), stored("shared"), None),
+        (json!({}), stored("shared"), None),
+        (stored("shared"), json!({}), here),
+        (stored("shared"), stored("factory"), here),
+        (stored("shared"), stored("shared"), shared),
+        (pushed.clone(), json!({}), here),
+        (pushed, stored("shared"), None),
+    ] {
+        let of_node = NodeRules { shared_storage: true, ..rules() };
+        let context = format!("{wanted} of {parent}");
+        let mut parent = Tested::admitted(Arc::new(envelope(parent)), &of_node);
+        parent.start().expect("it starts");
+        match (drafts(&parent, &order(wanted)), expected) {
+            (Ok(draft), Some(expected)) => assert_eq!(parsed(&draft).storage_scope, expected, "{context}"),
+            (Err(CallError::Denied(why)), None) => {
+                assert!(why.starts_with("/artifact_policy/storage_scope: "), "{context}: {why}");
+            }
+            (other, _) => panic!("{context}: {other:?}"),
+        }
+    }
 }
 
 #[test]

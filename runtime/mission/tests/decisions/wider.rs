@@ -13,6 +13,7 @@ use sortie_mission::pool::{Offer, Others};
 use sortie_mission::wider::{Bill, Booked, PartOffer, Payer, Per, Purses, Scope, WiderBudget};
 use sortie_mission::{Booking, Command, Limits};
 
+use crate::children::{dispatched, ends};
 use crate::support::{Called, Tested, at, moment, noon, the};
 
 fn budget(scope: &str, per: Per, cost: u64) -> WiderBudget {
@@ -317,6 +318,26 @@ fn people_are_told_once_of_four_fifths() {
         assert_eq!(node.told.len(), told, "{:?}", node.told);
     }
     assert!(node.told[0].contains("$0.000008 of the budget of `node` for the day are spent"), "{:?}", node.told);
+}
+
+#[test]
+fn a_childs_share_takes_nothing_of_a_wider_budget_and_its_end_gives_nothing_back() {
+    let mut node = Node::new(vec![budget("node", Per::Day, 100)]);
+    let (mut parent, mut other) = (running(), running());
+    let spent = node.made(&mut other, 50);
+    node.done(&mut other, spent, 50);
+    let made = node.made(&mut other, 45);
+    let (mut child, share) = (None, json!({"budget": {"max_cost_usd": 0.000_04}}));
+    node.takes(&mut parent, |parent| child = Some(dispatched(parent, share)));
+    assert_eq!((parent.money(), node.spent(&parent)), ((0, 40), vec![(50, 45)]), "its parent's books alone have it");
+    let Called::Unpaid(waits, _) = node.calls(&mut parent, 10) else { panic!("50 + 45 + 10 pass 100") };
+    let (mut follows, child) = (Vec::new(), child.expect("it is dispatched"));
+    node.takes(&mut parent, |parent| follows = ends(parent, child, Spend::NOTHING).expect("it waits"));
+    assert!(matches!(follows.as_slice(), [Record::CallFinished { call, .. }] if *call == child), "{follows:?}");
+    assert_eq!((parent.money(), node.spent(&parent)), ((0, 0), vec![(50, 45)]), "what others have stays theirs");
+    node.done(&mut other, made, 1);
+    assert_eq!(node.ticks(&mut parent, 1), [Record::CallResumed { call: waits }]);
+    assert_eq!(node.spent(&parent), [(51, 10)]);
 }
 
 /// The calls that wait for their payment.
