@@ -125,6 +125,7 @@ pub enum Taken {
 pub struct Ledger {
     accounts: BTreeMap<String, Account>,
     violations: Vec<(String, Violation)>,
+    strangers: u64,
 }
 
 impl Ledger {
@@ -162,9 +163,15 @@ impl Ledger {
         taken.inspect_err(|violation| self.violations.push((delivery.mission_id.clone(), violation.clone())))
     }
 
-    /// Something is wrong that no event says.
-    pub fn accuse(&mut self, mission_id: &str, violation: Violation) {
-        self.violations.push((mission_id.to_owned(), violation));
+    /// Somebody delivered without the secret. It is counted and no more: whatever it says, anybody may have said it.
+    pub fn turn_away(&mut self) {
+        self.strangers += 1;
+    }
+
+    /// How many deliveries came without the secret.
+    #[must_use]
+    pub const fn strangers(&self) -> u64 {
+        self.strangers
     }
 
     /// What was heard of each mission, by its name.

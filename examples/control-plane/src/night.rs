@@ -53,6 +53,8 @@ pub struct Morning {
     pub events: (usize, u64),
     /// What was wrong.
     pub violations: Vec<(String, Violation)>,
+    /// Deliveries without the secret: of anybody, so that they say nothing about the nodes.
+    pub strangers: u64,
     /// Missions of which a node says something else than their final event did.
     pub otherwise: Vec<String>,
     /// How long it took.
@@ -77,6 +79,9 @@ impl fmt::Display for Morning {
         self.open.iter().try_for_each(|id| writeln!(f, "no final event: {id}"))?;
         self.violations.iter().try_for_each(|(id, violation)| writeln!(f, "contract: {id}: {violation}"))?;
         self.otherwise.iter().try_for_each(|id| writeln!(f, "the node says otherwise: {id}"))?;
+        if self.strangers > 0 {
+            writeln!(f, "{} deliveries without the secret, by anybody", self.strangers)?;
+        }
         write!(f, "{}", if self.is_good() { "everything as the contract says" } else { "NOT as the contract says" })
     }
 }
@@ -195,6 +200,6 @@ fn morning(
             None => ends.push((account.status.clone(), 1)),
         }
     }
-    let violations = ledger.violations().to_vec();
-    Morning { dispatched, refused, open, ends, events, violations, otherwise, took }
+    let (violations, strangers) = (ledger.violations().to_vec(), ledger.strangers());
+    Morning { dispatched, refused, open, ends, events, violations, strangers, otherwise, took }
 }

@@ -46,9 +46,6 @@ pub enum Violation {
     /// Section 4.2: the event's key is not `{mission_id}/{sequence}`.
     #[error("4.2: the idempotency key is {0:?}")]
     Key(String),
-    /// Whoever sends it has not shown the secret of the callback.
-    #[error("the secret of the callback is missing or wrong")]
-    Secret,
     /// An event is missing before it.
     #[error("sequence: it is number {found} after number {last}")]
     Gap {

@@ -3,7 +3,7 @@
 //! It reads as one consumer of a group. What it had and never acknowledged comes first, then what other consumers left for too long, then
 //! what is new. A message is acknowledged once its mission is on record, and not before; so it may be read twice, and the second time it is
 //! the mission that is there. Whoever does not take it now (a node that is paused, or full) leaves it where it is. What can never become a
-//! mission goes to the dead letters, with why, in one step with its acknowledgement.
+//! mission goes to the dead letters, with why, and is acknowledged once its letter is there.
 //!
 //! A Redis that is away is connected to again and again, with growing waits, and nothing else of a node depends on it.
 
@@ -22,7 +22,7 @@ use sortie_egress::SecretError;
 use crate::config::{ConfigError, RedisConfig};
 use crate::desk::{Desk, Untaken};
 use crate::envelope::{Dialect, Made};
-use crate::link::{Link, Message, Trouble, acknowledge, add, claim, make_group, read, send, together};
+use crate::link::{Link, Message, Trouble, acknowledge, add, claim, make_group, offer, read, send};
 use crate::message::{dead_letter, job_of};
 use crate::name::mission_of_job;
 use crate::reading::Reading;
@@ -90,7 +90,7 @@ pub struct Standing {
     pub is_connected: bool,
     /// Since when that is so; nothing before the first attempt.
     pub since: Option<Timestamp>,
-    /// What failed last; nothing, while nothing does.
+    /// What failed last; nothing, while nothing does. Beside a connection: Redis does not take dead letters.
     pub error: Option<String>,
 }
 
@@ -100,6 +100,8 @@ enum Handled {
     Done,
     /// It stays where it is, and so do those of its VP behind it.
     Waits { vp_id: String, why: String },
+    /// It stays where it is, and alone: it is no job, and its dead letter is not taken.
+    Unburied,
     /// It stays where it is, and so does everything behind it: the node takes nothing now.
     Stops(String),
 }
@@ -267,6 +269,9 @@ impl Bridge {
             let stopped = self.handle_all(&mut connection, desk, &mut reading, &messages).await?;
             let Some(why) = stopped else {
                 reading.has_seen(messages.last().map(|last| last.id.clone()), self.ambient.steady());
+                if reading.has_buried_all() {
+                    self.buries_again();
+                }
                 continue;
             };
             // It stays where it is, and so does what was read with it.
@@ -293,6 +298,7 @@ impl Bridge {
                     tracing::debug!(vp_id, why, "a job waits, and those of its VP behind it");
                     reading.waits(vp_id);
                 }
+                Handled::Unburied => reading.waits_for_its_letter(),
                 Handled::Stops(why) => return Ok(Some(why)),
             }
         }
@@ -322,7 +328,7 @@ impl Bridge {
         };
         let job = match translated {
             Ok(job) => job,
-            Err(mistakes) => return self.bury(connection, message, &mistakes).await.map(|()| Handled::Done),
+            Err(mistakes) => return self.bury(connection, message, &mistakes).await,
         };
         if reading.holds_up(&job.vp_id) {
             return Ok(Handled::Waits { vp_id: job.vp_id, why: "one of its VP before it waits".to_owned() });
@@ -338,23 +344,26 @@ impl Bridge {
             }
             Err(Untaken::NotNow(why)) => Ok(Handled::Stops(why)),
             Err(Untaken::Alone(why)) => Ok(Handled::Waits { vp_id: job.vp_id, why }),
-            Err(Untaken::Refused(mistakes)) => {
-                self.bury(connection, message, &job.told(mistakes)).await.map(|()| Handled::Done)
-            }
+            Err(Untaken::Refused(mistakes)) => self.bury(connection, message, &job.told(mistakes)).await,
         }
     }
 
-    /// Lays a message with the dead, and acknowledges it, in one step.
+    /// Lays a message with the dead, and acknowledges it once its letter is there. One after the other: a transaction of Redis goes on
+    /// behind a command that fails, and the message would be gone without a letter. A crash in between makes a second one.
     async fn bury(
         &self,
         connection: &mut MultiplexedConnection,
         message: &Message,
         why: &[Mistake],
-    ) -> Result<(), Trouble> {
+    ) -> Result<Handled, Trouble> {
         let Names { stream, group, dead_letters, .. } = &self.names;
         let letter = dead_letter(&message.id, &message.fields, why);
         let letter = add(dead_letters, letter.iter().map(|(name, value)| (*name, value.as_str())));
-        together(connection, [letter, acknowledge(stream, group, &message.id)]).await?;
+        if let Some(refusal) = offer(connection, letter).await? {
+            self.cannot_bury(&message.id, &refusal);
+            return Ok(Handled::Unburied);
+        }
+        send(connection, acknowledge(stream, group, &message.id)).await?;
         self.counters.dead.fetch_add(1, Relaxed);
         let told = why.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         tracing::warn!(
@@ -362,7 +371,7 @@ impl Bridge {
             why = told,
             "a message of the bridge is no job, and lies with the dead letters"
         );
-        Ok(())
+        Ok(Handled::Done)
     }
 
     /// Sends the result of a job, if this event is the end of its mission; `workspace` is where that worked. Sent again, it is the same.
@@ -411,6 +420,29 @@ impl Bridge {
         if !standing.is_connected {
             *standing = Standing { is_connected: true, since: Some(desk.now()), error: None };
             tracing::info!(stream = self.names.stream, group = self.names.group, "the bridge reads jobs");
+        }
+    }
+
+    /// Redis is there, and does not take the dead letter of this message: another tool keeps something else under that name.
+    fn cannot_bury(&self, message_id: &str, refusal: &str) {
+        self.counters.failures.fetch_add(1, Relaxed);
+        let told = format!("`{}` does not take dead letters: {refusal}", self.names.dead_letters);
+        let mut standing = self.standing.lock();
+        // Once: it is tried again and again.
+        if standing.error.as_ref() != Some(&told) {
+            tracing::warn!(
+                message_id,
+                error = told,
+                "what is no job stays in the stream of the bridge, unacknowledged"
+            );
+            standing.error = Some(told);
+        }
+    }
+
+    /// No message waits for its dead letter any more.
+    fn buries_again(&self) {
+        if self.standing.lock().error.take().is_some() {
+            tracing::info!(stream = self.names.dead_letters, "what was no job has its dead letter");
         }
     }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, RedisConnectionInfo, RedisError, Value, cmd};
+use redis::{AsyncConnectionConfig, Cmd, ProtocolVersion, RedisConnectionInfo, RedisError, Value, cmd};
 use sortie_ambient::Surroundings;
 use sortie_contract::envelope::SecretRef;
 use sortie_contract::limit;
@@ -207,21 +207,20 @@ pub(crate) fn acknowledge(stream: &str, group: &str, id: &str) -> Cmd {
     command
 }
 
-/// Both or neither.
-pub(crate) async fn together(connection: &mut MultiplexedConnection, commands: [Cmd; 2]) -> Result<(), Trouble> {
-    let mut pipeline = Pipeline::new();
-    pipeline.atomic();
-    for command in commands {
-        pipeline.add_command(command);
-    }
-    let _: Value = pipeline.query_async(connection).await?;
-    Ok(())
-}
-
 /// One command.
 pub(crate) async fn send(connection: &mut MultiplexedConnection, command: Cmd) -> Result<(), Trouble> {
     let _: Value = command.query_async(connection).await?;
     Ok(())
+}
+
+/// One command that Redis may turn down: why, where it is there and does.
+pub(crate) async fn offer(connection: &mut MultiplexedConnection, command: Cmd) -> Result<Option<String>, Trouble> {
+    let answer: Result<Value, RedisError> = command.query_async(connection).await;
+    match answer {
+        Ok(_) => Ok(None),
+        Err(error) if error.code().is_some() => Ok(Some(Trouble::from(error).to_string())),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn millis(time: Duration) -> u64 {

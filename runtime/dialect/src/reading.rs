@@ -1,7 +1,8 @@
 //! How far a bridge is with its stream: what it had and never acknowledged, what of that waits, and when it is tried anew.
 //!
 //! A job may have to wait alone: the node that has its VP is away. Those of other VPs behind it do not wait for it; those of its own VP do,
-//! for their order is that of the stream. Pure: no clock and no Redis.
+//! for their order is that of the stream. It knows what this consumer has read and nothing of the others of its group: between these there
+//! is no order. Pure: no clock and no Redis.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,8 +18,10 @@ pub(crate) struct Reading {
     left: Option<String>,
     /// Whose jobs wait, of those that were read since it began anew.
     waiting: BTreeSet<String>,
-    /// How many those are.
+    /// How many wait, with those that wait for their dead letters.
     count: usize,
+    /// Whether some of these wait for their dead letters.
+    is_unburied: bool,
     /// When they are tried anew, by the steady clock.
     again: Option<Duration>,
     /// How long it is waited the next time.
@@ -28,7 +31,14 @@ pub(crate) struct Reading {
 impl Reading {
     /// At the first of those that it had.
     pub(crate) fn new() -> Self {
-        Self { left: Some("0".to_owned()), waiting: BTreeSet::new(), count: 0, again: None, wait: BACKOFF.0 }
+        Self {
+            left: Some("0".to_owned()),
+            waiting: BTreeSet::new(),
+            count: 0,
+            is_unburied: false,
+            again: None,
+            wait: BACKOFF.0,
+        }
     }
 
     /// Begins anew with those that it had.
@@ -72,6 +82,17 @@ impl Reading {
     pub(crate) fn waits(&mut self, vp_id: String) {
         self.waiting.insert(vp_id);
         self.count += 1;
+    }
+
+    /// A message that is no job waits for its dead letter, and nothing behind it does.
+    pub(crate) fn waits_for_its_letter(&mut self) {
+        self.is_unburied = true;
+        self.count += 1;
+    }
+
+    /// Whether all that it had was gone through, and none of it waits for its dead letter.
+    pub(crate) fn has_buried_all(&self) -> bool {
+        self.left.is_none() && !self.is_unburied
     }
 
     /// Whether a job of that VP has to wait for one before it.
@@ -143,6 +164,20 @@ mod tests {
         assert_eq!(reading.after(), None);
         reading.look(at(5) + BACKOFF.0);
         assert_eq!(reading.after(), Some("0"));
+    }
+
+    #[test]
+    fn one_without_its_dead_letter_holds_up_nobody_and_is_tried_anew() {
+        let mut reading = Reading::new();
+        reading.waits_for_its_letter();
+        assert!(!reading.holds_up("x"));
+        reading.has_seen(None, at(0));
+        assert!(reading.after().is_none() && !reading.has_buried_all());
+        reading.look(at(1));
+        assert_eq!(reading.after(), Some("0"));
+        assert!(!reading.has_buried_all(), "none is known to be buried before all were tried");
+        reading.has_seen(None, at(1));
+        assert!(reading.has_buried_all());
     }
 
     #[test]

@@ -153,6 +153,44 @@ async fn what_a_dead_consumer_left_is_taken_and_a_paused_node_takes_and_acknowle
     until("all is acknowledged", async || (redis.pending() == 0).then_some(())).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_dead_letters_do_not_take_stays_in_the_stream_and_holds_up_no_job() {
+    let Some(redis) = Redis::start() else { return };
+    // An older tool left a list under that name.
+    let letters = "ua:missions:dlq";
+    redis.ask(&["RPUSH", letters, "an older letter"]);
+    redis.add(&job("odd", "tutorial"));
+    redis.add(&job("fine", "coding_task"));
+    let node = bridged(&redis).await;
+    result(&redis, "fine").await;
+    let told = until("it is told", async || {
+        let bridge = node.get("/v1/node").await.json["dialects"][0].clone();
+        bridge["error"].as_str().filter(|_| bridge["connected"] == true).map(str::to_owned)
+    })
+    .await;
+    assert!(told.contains(letters) && told.contains("WRONGTYPE"), "{told}");
+    let doctor = node.cli(&["doctor"]).await;
+    let says = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(!doctor.status.success() && says.contains("does not take dead letters"), "{says}");
+    assert!(node.read_log().contains("does not take dead letters"));
+    until("it alone is not acknowledged", async || (redis.pending() == 1).then_some(())).await;
+    // However often it is tried.
+    until("it is tried again", async || {
+        let pending = redis.ask(&["XPENDING", "ua:missions:delegation", "ua_workers", "-", "+", "10"]);
+        pending[0][3].as_u64().filter(|deliveries| *deliveries > 2)
+    })
+    .await;
+    assert_eq!(redis.pending(), 1);
+    redis.ask(&["DEL", letters]);
+    until("it is acknowledged", async || (redis.pending() == 0).then_some(())).await;
+    let dead = redis.messages(letters);
+    assert_eq!((dead.len(), &dead[0]["job_id"]), (1, &json!("odd")), "{dead:?}");
+    until("nothing is wrong any more", async || {
+        node.get("/v1/node").await.json["dialects"][0]["error"].is_null().then_some(())
+    })
+    .await;
+}
+
 /// `KILLS` says how often.
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_after_kill_of_node_and_redis_each_job_is_one_mission_and_none_is_without_its_result() {

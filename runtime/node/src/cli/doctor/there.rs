@@ -35,7 +35,11 @@ fn described(node: &Value) -> String {
 fn dialect(one: &Value) -> Result<String, String> {
     let [name, address, since] = ["name", "address", "since"].map(|key| text::cell(&one[key]));
     if one["connected"].as_bool() == Some(true) {
-        return Ok(format!("{name} {address}: heard since {since}"));
+        let heard = format!("{name} {address}: heard since {since}");
+        return match one["error"].as_str() {
+            None => Ok(heard),
+            Some(why) => Err(format!("{heard}; but {why}")),
+        };
     }
     let why = one["error"].as_str().unwrap_or("nothing was tried yet");
     Err(format!("{name} {address}: not heard: {why}; missions go on, and it is tried again"))
@@ -207,6 +211,17 @@ mod tests {
             let says = state(&node).expect_err(expected);
             assert!(says.contains(expected), "{says}");
         }
+    }
+
+    #[test]
+    fn a_dialect_that_is_heard_is_well_unless_something_of_it_fails() {
+        let of = |connected: bool, error: Value| {
+            dialect(&json!({"name": "redis", "address": "jobs", "connected": connected, "since": null, "error": error}))
+        };
+        assert!(of(true, Value::Null).is_ok());
+        let says = of(true, json!("`dead` does not take dead letters")).expect_err("something fails");
+        assert!(says.contains("heard since") && says.ends_with("but `dead` does not take dead letters"), "{says}");
+        assert!(of(false, json!("away")).expect_err("it is away").contains("not heard: away"));
     }
 
     #[test]
