@@ -2,8 +2,8 @@
 //!
 //! In which order they are read the log says ([`Bookmark`]): each mission's in theirs, none twice, whichever node is asked and whoever
 //! goes on with a mission meanwhile. Owned here: what events the entries have, and how often the store is asked how far it goes. Never
-//! here: missions of others as anything but readers have them. They are not brought into memory, and one that cannot be read is seen to
-//! by whoever has it.
+//! here: missions of others as anything but readers have them. They are not brought into memory, and one that cannot be read is passed over,
+//! and seen to by whoever has it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
