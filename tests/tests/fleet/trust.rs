@@ -95,7 +95,7 @@ async fn wait_over_mcp(node: &Node, id: &str) -> (Vec<Value>, Value) {
     let params = json!({"name": "wait_for_mission", "arguments": {"mission_id": id}, "_meta": {"progressToken": "p"}});
     let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
     let answer = http::send(post(&call, &session)).await.expect("an answer").expect_status(200);
-    let lines = answer.text.lines().filter_map(|line| line.strip_prefix("data:"));
+    let lines = answer.text.lines().map(|line| line.strip_prefix("data:").unwrap_or(line));
     let mut messages: Vec<Value> = lines.filter_map(|data| serde_json::from_str(data.trim()).ok()).collect();
     let end = messages.iter().position(|message| message["id"] == 1).unwrap_or_else(|| panic!("no end: {answer:#?}"));
     let end = messages.remove(end);
