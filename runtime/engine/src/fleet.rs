@@ -105,6 +105,8 @@ pub(crate) struct Membership {
     members: Mutex<Arc<[Member]>>,
     /// In how many looks in a row a share was found whose lease had run out.
     lapsed: Mutex<FxHashMap<ShareNo, u32>>,
+    /// Shares that are not adopted here: a newer Sortie wrote them.
+    newer: Mutex<BTreeSet<ShareNo>>,
     /// The names of nodes whose shares are this one's.
     stands_for: Mutex<BTreeSet<String>>,
     /// While a share is being adopted no turns are given: what comes of it may have to go before what is here.

@@ -360,7 +360,8 @@ impl Engine {
         Ok(events)
     }
 
-    /// Events of the whole node that were recorded after the position `after`, and the position up to which the log was read.
+    /// Events of the whole node that were recorded after the position `after`, and the position up to which the log was read: at most `limit`, but
+    /// where one entry alone has more, and of about `bytes`.
     pub fn events_after(&self, after: u64, limit: usize, bytes: usize) -> Result<(Vec<Shown>, u64), ReadError> {
         let last = *self.log.follow().borrow();
         // What is on disk is read a moment before it is announced as durable.
@@ -369,8 +370,13 @@ impl Engine {
         }
         let (mut events, mut read, mut held) = (Vec::new(), after, 0);
         for entry in self.log.feed_after(after, limit)? {
+            let told = self.events_of_entry(&entry)?;
+            // A number says nothing of what was read of an entry: one that has no room any more is for whoever goes on.
+            if !events.is_empty() && events.len() + told.len() > limit {
+                break;
+            }
             read = entry.position;
-            for event in self.events_of_entry(&entry)?.iter() {
+            for event in told.iter() {
                 held += event.json.len();
                 events.push(event.clone());
             }

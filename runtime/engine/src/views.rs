@@ -5,16 +5,17 @@
 //! bounded; whatever is missing is folded again. Nothing here is a second truth: a fold is the core's state after some record
 //! of the journal, and knows after which.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 use sortie_contract::record::Record;
 use sortie_contract::{Event, MissionNo, Stamped, Timestamp};
-use sortie_journal::{FeedEntry, Fleet, ShareNo};
+use sortie_journal::{FeedEntry, Fleet, SealError, ShareNo};
 use sortie_mission::Mission;
 
+use super::quarantine::is_its_own;
 use super::{Engine, ReadError, begin};
 
 /// How much of a journal is read at a time, in bytes: many small records, or one of the largest.
@@ -33,6 +34,9 @@ const RECENT_BYTES_MAX: usize = 8 << 20;
 /// The same of those who watch all nodes of a store: of each share, and of so many shares. Others are read anew.
 const RECENT_OF_SHARE_BYTES_MAX: usize = 1 << 20;
 const RECENT_SHARES_MAX: usize = 16;
+
+/// Of so many missions of others it is kept in mind that they cannot be read, so that each is told once.
+const PASSED_OVER_MAX: usize = 1_000;
 
 /// A mission as of one of its records.
 #[derive(Debug, Clone)]
@@ -94,6 +98,8 @@ pub struct Views {
     recent: Mutex<Recent>,
     /// The same of all nodes, by share.
     recent_of_all: Mutex<BTreeMap<ShareNo, Recent>>,
+    /// Missions of others of which some cannot be read here.
+    passed_over: Mutex<BTreeSet<MissionNo>>,
 }
 
 /// The events of the latest entries of the node's log, entry by entry and without gaps.
@@ -129,6 +135,16 @@ impl Recent {
             self.first += 1;
             self.bytes -= weight(&oldest);
         }
+    }
+}
+
+/// Whether a newer Sortie wrote what cannot be read: a node of its version reads it.
+fn is_newer(error: &ReadError) -> bool {
+    use sortie_journal::ReadError as Journal;
+    match error {
+        ReadError::Journal(Journal::Frame { source, .. }) => source.is_newer(),
+        ReadError::Journal(Journal::Row { source, .. }) => matches!(source, SealError::UnknownVersion { .. }),
+        _ => false,
     }
 }
 
@@ -190,6 +206,18 @@ impl Views {
     /// How many records readers have taken up since the start.
     pub(crate) fn folded(&self) -> u64 {
         self.folded.load(Relaxed)
+    }
+
+    /// Some of another's mission cannot be read here, and is passed over: said once of each.
+    fn passes_over(&self, no: MissionNo, error: &ReadError) {
+        let mut passed_over = self.passed_over.lock();
+        if passed_over.len() >= PASSED_OVER_MAX {
+            passed_over.clear();
+        }
+        if passed_over.insert(no) {
+            let error = error as &dyn std::error::Error;
+            tracing::warn!(%no, error, "a mission of another node cannot be read: whoever reads all events here is not told some of its");
+        }
     }
 
     /// Lets go of all folds: of what others had they may say something else than whoever has it now.
@@ -321,7 +349,8 @@ impl Engine {
         Ok(events)
     }
 
-    /// The same of some entries of any node's: of each mission all at once. Blocks.
+    /// The same of some entries of any node's: of each mission all at once. Those of another's mission that cannot be read have no events
+    /// here: who reads all goes on, and is told that mission's end once whoever has it has put it in quarantine. Blocks.
     pub(crate) fn events_of_any(
         &self,
         entries: &[FeedEntry],
@@ -332,27 +361,39 @@ impl Engine {
             recent.get(&ShareNo::of(entry.position)).and_then(|recent| recent.get(entry.position))
         };
         let mut events: Vec<Option<Arc<[Shown]>>> = entries.iter().map(recent).collect();
+        let mut unread: BTreeSet<MissionNo> = BTreeSet::new();
         for place in 0..entries.len() {
-            if events[place].is_some() {
+            let mission = entries[place].mission;
+            if events[place].is_some() || unread.contains(&mission) {
                 continue;
             }
-            let mission = entries[place].mission;
             let is_wanted = |other: &usize| entries[*other].mission == mission && events[*other].is_none();
             let places: Vec<usize> = (place..entries.len()).filter(is_wanted).collect();
             let wanted: Vec<FeedEntry> = places.iter().map(|place| entries[*place]).collect();
-            let told = self.take_up_any(mission, &wanted, fleet).inspect_err(|error| {
+            let told = match self.take_up_any(mission, &wanted, fleet) {
+                Ok(told) => told,
                 // Another's is seen to by whoever has it.
-                if !matches!(self.log.head(mission), Ok(None)) {
-                    self.cannot_read(mission, error);
+                Err(error) if matches!(self.log.head(mission), Ok(None)) => {
+                    if !is_its_own(&error) || is_newer(&error) {
+                        return Err(error);
+                    }
+                    self.views.passes_over(mission, &error);
+                    unread.insert(mission);
+                    continue;
                 }
-            })?;
+                Err(error) => {
+                    self.cannot_read(mission, &error);
+                    return Err(error);
+                }
+            };
             for (place, told) in places.into_iter().zip(told) {
                 events[place] = Some(told.into());
             }
         }
-        let events: Vec<Arc<[Shown]>> = events.into_iter().flatten().collect();
         let mut recent = self.views.recent_of_all.lock();
         for (entry, events) in entries.iter().zip(&events) {
+            // What was passed over may be read by somebody later.
+            let Some(events) = events else { continue };
             let of_share = recent.entry(ShareNo::of(entry.position)).or_default();
             of_share.add(entry.position, events, RECENT_OF_SHARE_BYTES_MAX);
         }
@@ -360,7 +401,8 @@ impl Engine {
         while recent.len() > RECENT_SHARES_MAX {
             recent.pop_first();
         }
-        Ok(events)
+        drop(recent);
+        Ok(events.into_iter().map(Option::unwrap_or_default).collect())
     }
 
     /// Of entries of one mission, in their order.
@@ -373,7 +415,7 @@ impl Engine {
         let read = |from| fleet.records(mission, from, PIECE_BYTES);
         match self.take_up_entries(mission, wanted, &read) {
             // What was kept of it may be older than what stands in the place of what could not be read.
-            Err(ReadError::Illegal(_)) => {
+            Err(error) if is_its_own(&error) => {
                 self.views.forget(mission);
                 self.take_up_entries(mission, wanted, &read)
             }

@@ -244,6 +244,7 @@ fn told(node: &Node, mut from: Bookmark) -> Vec<(String, u64, Bookmark)> {
     loop {
         let since = node.engine.ambient().steady();
         let (events, to) = node.engine.events_of_all(&from, since, 2, usize::MAX).unwrap();
+        assert!(events.len() <= 2, "{events:?}");
         for event in events {
             let json: Value = serde_json::from_str(&event.json).unwrap();
             let id = json["mission_id"].as_str().unwrap().to_owned();

@@ -23,6 +23,14 @@ pub enum FrameError {
     Record(#[from] DecodeError),
 }
 
+impl FrameError {
+    /// Whether a newer Sortie wrote it: nothing is wrong with it.
+    #[must_use]
+    pub fn is_newer(&self) -> bool {
+        matches!(self, Self::Seal(SealError::UnknownVersion { .. }) | Self::Record(DecodeError::UnknownVersion(_)))
+    }
+}
+
 /// The key of a frame: its mission's number and the number of its first record in that mission, from 0.
 pub(crate) type FrameKey = (u64, u32);
 

@@ -32,6 +32,7 @@ mod nodes;
 mod notify;
 mod openapi;
 mod outcomes;
+mod passing;
 mod patient;
 pub(crate) mod places;
 mod plugin_fetch;

@@ -170,3 +170,31 @@ async fn one_nodes_events_are_asked_of_it_by_name_and_its_numbers_go_on_to_work(
     tokio::time::timeout(Duration::from_secs(20), listens).await.expect("it is seen").expect("no panic");
     eprintln!("seen {:?} after it was accepted", begun.elapsed() - accepted);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mission_that_cannot_be_read_keeps_nobody_from_the_others_at_another_node() {
+    let Some(fleet) = Fleet::start(&["a", "b"]).await else { return };
+    let [a, b] = fleet.nodes.as_slice() else { panic!("two") };
+    for id in ["bad", "good"] {
+        a.accept(&with(writing(id), "/target_instance_id", json!("b"))).await;
+        a.until_final(id).await;
+    }
+    // Each record of the first goes bad on the disk.
+    let spoil = "UPDATE sortie_frames SET row = set_byte(row, 5, get_byte(row, 5) # 255) \
+        WHERE mission = (SELECT min(mission) FROM sortie_frames)";
+    fleet.server.sql("fleet", spoil);
+    let good = told(b, &["good".to_owned()]).await;
+    let mut reader = Reader { last: "0".to_owned(), ..Reader::default() };
+    reader.turns_pages(a, 3).await;
+    assert_eq!(reader.seen(), good, "{}", reader.last);
+    // Whoever has it sees to it once somebody reads it there, and its end is told to all.
+    until("its end is told", async || {
+        b.get("/v1/events?node=b").await;
+        reader.turns_pages(a, 3).await;
+        reader.seen().contains_key("bad").then_some(())
+    })
+    .await;
+    let ended = reader.events.iter().filter(|event| event["mission_id"] == "bad").collect::<Vec<_>>();
+    assert_eq!(ended.last().expect("its end")["status"], "completed", "{ended:#?}");
+    assert_eq!(reader.seen()["good"], good["good"], "nothing comes again");
+}

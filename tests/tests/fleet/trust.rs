@@ -4,11 +4,11 @@
 use std::time::Instant;
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use sortie_tests::envelope::{with, writing};
 use sortie_tests::{Node, Options, http, until};
 
-use crate::kit::{Fleet, LEASE, TOKEN, sleeping};
+use crate::kit::{Fleet, LEASE, Setting, TOKEN, sleeping};
 
 /// A node on the same store, that says it is there.
 async fn one_more(fleet: &Fleet, name: &str, advertise: &str) -> Node {
@@ -69,6 +69,56 @@ async fn a_stream_of_a_node_that_is_frozen_ends_and_goes_on_at_whoever_has_the_m
     let rest = http::stream(a.request("GET", path).header("last-event-id", &last), |_| false).await;
     assert_eq!(rest.last().expect("an end").data["status"], "completed", "{rest:#?}");
     fleet.nodes[1].signal(Signal::CONT);
+}
+
+/// The token of an agent, of those that all nodes are configured with.
+const AGENT: &str = "agent-token-0123456789-0123456789";
+
+/// Waits for a mission with the tool of `/mcp`, as that agent: all that is told before it ends, and its end.
+async fn wait_over_mcp(node: &Node, id: &str) -> (Vec<Value>, Value) {
+    let post = |message: &Value, session: &str| {
+        let request = http::client()
+            .post(format!("{}/mcp", node.url()))
+            .bearer_auth(AGENT)
+            .header("accept", "application/json, text/event-stream")
+            .header("content-type", "application/json")
+            .body(message.to_string());
+        if session.is_empty() { request } else { request.header("mcp-session-id", session) }
+    };
+    let params =
+        json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}});
+    let begin = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
+    let begun = http::send(post(&begin, "")).await.expect("an answer").expect_status(200);
+    let session = begun.header("mcp-session-id").to_owned();
+    let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    http::send(post(&ready, &session)).await.expect("an answer").expect_status(202);
+    let params = json!({"name": "wait_for_mission", "arguments": {"mission_id": id}, "_meta": {"progressToken": "p"}});
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+    let answer = http::send(post(&call, &session)).await.expect("an answer").expect_status(200);
+    let lines = answer.text.lines().map(|line| line.strip_prefix("data:").unwrap_or(line));
+    let mut messages: Vec<Value> = lines.filter_map(|data| serde_json::from_str(data.trim()).ok()).collect();
+    let end = messages.iter().position(|message| message["id"] == 1).unwrap_or_else(|| panic!("no end: {answer:#?}"));
+    let end = messages.remove(end);
+    (messages, end["result"].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_over_mcp_for_a_mission_of_another_node_is_told_how_it_goes_on() {
+    let lines = "lease = \"2s\"\n";
+    let known = |_: usize, options: Options| {
+        let agent = "[[token]]\nname = \"agent\"\nref = \"env://AGENT\"\nscopes = [\"admin\"]";
+        options.config(agent).env("AGENT", AGENT)
+    };
+    let Some(fleet) = Fleet::start_on(Setting::default(), &[("a", lines), ("b", lines)], known).await else { return };
+    let [a, b] = fleet.nodes.as_slice() else { panic!("two") };
+    for (node, id) in [(a, "m-there"), (b, "m-here")] {
+        a.accept(&with(sleeping(id, "3s"), "/target_instance_id", json!("b"))).await;
+        let (told, end) = wait_over_mcp(node, id).await;
+        assert_eq!(end["structuredContent"]["status"], "completed", "{id}: {end:#}");
+        let progress: Vec<&Value> =
+            told.iter().filter(|message| message["method"] == "notifications/progress").collect();
+        assert!(!progress.is_empty(), "{id}: {told:#?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

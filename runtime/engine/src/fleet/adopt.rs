@@ -65,10 +65,12 @@ impl Engine {
     /// The nodes whose shares this one is to adopt now.
     ///
     /// All that live see the same; the one whose name comes next behind the dead one's goes first, the next a look later, and so on: the
-    /// log gives a share to one of them whatever they do, and this way the others need not ask.
+    /// log gives a share to one of them whatever they do, and this way the others need not ask. What a newer Sortie wrote is left to those that
+    /// can read it.
     pub(super) fn to_adopt(&self, members: &[Member]) -> Vec<Member> {
         let mut lapsed = self.fleet.lapsed.lock();
         lapsed.retain(|share, _| members.iter().any(|member| member.share == *share && !member.is_live()));
+        let newer = self.fleet.newer.lock().clone();
         if self.is_stopping() || self.holds_back() || self.draining() != Draining::No {
             return Vec::new();
         }
@@ -78,7 +80,7 @@ impl Engine {
             .filter(|member| member.is_me || (member.is_live() && !member.card.is_draining && !member.node.is_empty()))
             .map(|member| member.node.as_str())
             .collect();
-        let dead = members.iter().filter(|member| !member.is_me && !member.is_live());
+        let dead = members.iter().filter(|member| !member.is_me && !member.is_live() && !newer.contains(&member.share));
         dead.filter(|dead| {
             let looks = lapsed.entry(dead.share).or_default();
             *looks += 1;
@@ -98,6 +100,13 @@ impl Engine {
             Ok(Ok(came)) => came,
             Ok(Err(AdoptError::Held { .. } | AdoptError::Gone { .. })) => {
                 tracing::debug!(%share, node = %dead.name, "what a node left is another's");
+                return;
+            }
+            Ok(Err(error @ AdoptError::NewerFormat { .. })) => {
+                // What is written there does not grow older: while this process runs it is not tried again.
+                self.fleet.newer.lock().insert(share);
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(%share, node = %dead.name, error, "what a node left waits for one of a newer version");
                 return;
             }
             Ok(Err(error)) => {
@@ -133,7 +142,7 @@ impl Engine {
             }
             came.add(no, &head);
         });
-        if let Err(AdoptError::Held { .. } | AdoptError::Gone { .. }) = &adopted {
+        if let Err(AdoptError::Held { .. } | AdoptError::Gone { .. } | AdoptError::NewerFormat { .. }) = &adopted {
             self.has_adopted();
         }
         came.adopted = adopted?;

@@ -2,8 +2,8 @@
 //!
 //! In which order they are read the log says ([`Bookmark`]): each mission's in theirs, none twice, whichever node is asked and whoever
 //! goes on with a mission meanwhile. Owned here: what events the entries have, and how often the store is asked how far it goes. Never
-//! here: missions of others as anything but readers have them. They are not brought into memory, and one that cannot be read is seen to
-//! by whoever has it.
+//! here: missions of others as anything but readers have them. They are not brought into memory, and one that cannot be read is passed over,
+//! and seen to by whoever has it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -16,6 +16,9 @@ use crate::{Engine, ReadError};
 
 /// Entries whose events are made at once: several of them are mostly one mission's, which is read once for all.
 const TOGETHER: usize = 64;
+
+/// How long a reader waits for an answer that another one asked for, before it asks by itself.
+const WITH_ANOTHER_MAX: Duration = Duration::from_secs(2);
 
 /// An event as whoever reads all of them is told it.
 #[derive(Debug, Clone)]
@@ -31,7 +34,10 @@ pub struct Told {
 /// How far the feed went when the store was asked last: one question for all who read at the same time.
 #[derive(Debug, Default)]
 pub(super) struct Ends {
+    /// Never held while the store is asked.
     last: Mutex<Option<Looked>>,
+    /// Held by whoever asks, and with nothing else.
+    asks: Mutex<()>,
     /// Whose turn it is to be read first.
     turn: AtomicUsize,
 }
@@ -43,9 +49,25 @@ struct Looked {
     parts: Arc<[FeedPart]>,
 }
 
+impl Ends {
+    /// As the store was asked at that moment or later.
+    fn since(&self, moment: Duration) -> Option<Arc<[FeedPart]>> {
+        let last = self.last.lock();
+        last.as_ref().filter(|looked| looked.at >= moment).map(|looked| Arc::clone(&looked.parts))
+    }
+
+    /// Of two answers the one is kept that was asked for later.
+    fn keep(&self, at: Duration, parts: &Arc<[FeedPart]>) {
+        let mut last = self.last.lock();
+        if last.as_ref().is_none_or(|looked| looked.at <= at) {
+            *last = Some(Looked { at, parts: Arc::clone(parts) });
+        }
+    }
+}
+
 impl Engine {
-    /// Events of all nodes behind `from`, of at most `limit` entries and of about `bytes`, and where it is behind them. All are there that
-    /// were recorded by `since`, by the steady clock. Blocks.
+    /// Events of all nodes behind `from`, at most `limit` and of about `bytes`, and where it is behind them. All are there that were recorded by
+    /// `since`, by the steady clock. Blocks.
     ///
     /// # Errors
     /// [`ReadError`]: [`ReadError::Ahead`] where there is no such place.
@@ -72,6 +94,10 @@ impl Engine {
             for (entry, events) in entries.iter().zip(self.events_of_any(entries, fleet)?) {
                 let seen = here.seen_of(entry.position) as usize;
                 for (no, event) in (1..).zip(events.iter()).skip(seen) {
+                    // Of an entry a part may be told: the rest is behind it.
+                    if told.len() == limit {
+                        return Ok((told, here));
+                    }
                     if no as usize == events.len() {
                         here.passes(entry.position);
                     } else {
@@ -92,14 +118,43 @@ impl Engine {
     /// How far the feed goes, as the store was asked at `since` or later.
     fn feed_ends(&self, since: Duration) -> Result<Arc<[FeedPart]>, ReadError> {
         let Some(fleet) = self.log.fleet() else { return Ok(Arc::default()) };
-        // Held while the store is asked, and with nothing else: who waits for it waits for that answer.
-        let mut last = self.fleet.ends.last.lock();
-        if let Some(looked) = last.as_ref().filter(|looked| looked.at >= since) {
-            return Ok(Arc::clone(&looked.parts));
+        let ends = &self.fleet.ends;
+        if let Some(parts) = ends.since(since) {
+            return Ok(parts);
+        }
+        // One asks for all who come meanwhile. Where that takes long, as of a store that hangs, each has what its own question brings.
+        let _asks = ends.asks.try_lock_for(WITH_ANOTHER_MAX);
+        if let Some(parts) = ends.since(since) {
+            return Ok(parts);
         }
         let at = self.ambient.steady();
         let parts: Arc<[FeedPart]> = fleet.feed_parts()?.into();
-        *last = Some(Looked { at, parts: Arc::clone(&parts) });
+        ends.keep(at, &parts);
         Ok(parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sortie_journal::ShareNo;
+
+    use super::*;
+
+    #[test]
+    fn of_two_answers_the_one_counts_that_was_asked_for_later() {
+        let (ends, at) = (Ends::default(), Duration::from_secs);
+        let parts = |shares: u32| -> Arc<[FeedPart]> {
+            let part = |share| FeedPart { share: ShareNo(share), holder: ShareNo(share), end: 0, is_over: false };
+            (0..shares).map(part).collect()
+        };
+        assert!(ends.since(at(0)).is_none());
+        ends.keep(at(3), &parts(2));
+        // It was asked before, and told later.
+        ends.keep(at(2), &parts(1));
+        for (moment, expected) in [(0, Some(2)), (3, Some(2)), (4, None)] {
+            assert_eq!(ends.since(at(moment)).map(|parts| parts.len()), expected, "{moment}");
+        }
+        ends.keep(at(4), &parts(3));
+        assert_eq!(ends.since(at(4)).map(|parts| parts.len()), Some(3));
     }
 }

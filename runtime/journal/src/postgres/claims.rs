@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join3;
 use jiff::Timestamp;
 use rustc_hash::FxHashSet;
 use sortie_contract::id::IdempotencyKey;
@@ -300,13 +299,7 @@ impl Claimer {
         let params: [Param<'_>; 3] = [Box::new(keys), Box::new(share), Box::new(opening)];
         let link = self.link().await?;
         let (statement, params) = (link.prepared(TAKE).await?, borrowed(&params));
-        let begin = link.client.batch_execute("BEGIN READ WRITE");
-        let done = link.client.execute(&statement, &params);
-        let (begun, done, ended) = join3(begin, done, link.client.batch_execute("COMMIT")).await;
-        begun?;
-        let done = done?;
-        ended?;
-        Ok(done)
+        link::alone(&link.client, link.client.execute(&statement, &params)).await.map_err(Trouble::Said)
     }
 
     async fn link(&mut self) -> Result<&Link, Error> {

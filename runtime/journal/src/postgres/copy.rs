@@ -9,9 +9,9 @@ use tokio_postgres::{Error, Row as Found};
 
 use super::held::{Span, spans};
 use super::hold;
-use super::link::{Link, Param};
+use super::link::{Link, PATIENCE, Param};
 use super::log::{number, text};
-use super::read::{PATIENCE, storage, wait};
+use super::read::{storage, wait};
 use super::{PostgresLog, fresh, trouble};
 use crate::clocks;
 use crate::error::ReadError;

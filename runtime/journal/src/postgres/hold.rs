@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use futures_util::future::join3;
 use jiff::Timestamp;
 use tokio::time::sleep;
 use tokio_postgres::{Client, Error, Row};
@@ -94,12 +93,7 @@ RETURNING token";
 pub(super) async fn write(client: &Client, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
     let statement = client.prepare(sql).await?;
     let params = borrowed(params);
-    let begin = client.batch_execute("BEGIN READ WRITE");
-    let (begun, rows, ended) = join3(begin, client.query(&statement, &params), client.batch_execute("COMMIT")).await;
-    begun?;
-    let rows = rows?;
-    ended?;
-    Ok(rows)
+    link::alone(client, client.query(&statement, &params)).await
 }
 
 fn held(row: &Row) -> Held {

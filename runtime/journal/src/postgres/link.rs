@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use futures_util::future::join3;
 use parking_lot::Mutex;
 use tokio_postgres::config::{Config, SslMode};
 use tokio_postgres::types::ToSql;
@@ -18,6 +19,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// What was sent and is not even acknowledged by the other machine for so long was sent into nothing.
 const SILENCE: Duration = Duration::from_secs(10);
+
+/// A database that has not answered for so long is asked anew, over another connection.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What every connection begins with. Nothing is written but in a transaction that says that it writes: a statement that loses its
 /// BEGIN is refused, and not done alone. A commit that was acknowledged is on disk, whatever the server's own settings say. What a
@@ -137,6 +141,16 @@ impl Link {
         let statement = self.prepared(sql).await?;
         self.client.query(&statement, &borrowed(params)).await
     }
+}
+
+/// A statement that writes, in a transaction of its own, in one flight. Nothing of it is sent before this is waited for.
+pub(crate) async fn alone<T>(client: &Client, done: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let begin = client.batch_execute("BEGIN READ WRITE");
+    let (begun, done, ended) = join3(begin, done, client.batch_execute("COMMIT")).await;
+    begun?;
+    let done = done?;
+    ended?;
+    Ok(done)
 }
 
 pub(crate) fn borrowed<'a>(params: &'a [Param<'_>]) -> Vec<&'a (dyn ToSql + Sync)> {

@@ -14,15 +14,12 @@ use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Row;
 
-use super::link::{self, Dial, Link, Param};
+use super::link::{self, Dial, Link, PATIENCE, Param};
 use super::trouble;
 use crate::error::ReadError;
 
 /// Connections that are read over.
 const LINKS: usize = 3;
-
-/// A question that has no answer for so long is asked again, over another connection.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long whoever must not wait does.
 pub(super) const AT_ONCE: Duration = Duration::from_secs(2);

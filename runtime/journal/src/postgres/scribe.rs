@@ -23,7 +23,7 @@ use tokio_postgres::types::ToSql;
 use super::adopt::Legacy;
 use super::certain::{Certain, Moment};
 use super::hold::{self, Held, Holder};
-use super::link::{self, Dial, Link, Param, borrowed};
+use super::link::{self, Dial, Link, PATIENCE, Param, borrowed};
 use super::script::{self, Known, Script, int};
 use super::trouble;
 use crate::append::Change;
@@ -37,9 +37,6 @@ use crate::writer::{Batch, Message};
 /// a sign of life or a new connection that takes as long, or half of a lease, where that is less: a database that hangs without ending its
 /// connections is away within the lease.
 const SLOW: Duration = Duration::from_secs(2);
-
-/// A database that has not answered for so long is asked anew, over another connection.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often it is still tried once the log is to be closed.
 const LAST_ATTEMPTS: u32 = 4;

@@ -127,9 +127,10 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Whether their token holds, for the same.
+    /// Whether their token holds, for the same. Who holds none here was let in by a node, this one or another: what it lets somebody read it
+    /// ends itself, with the token that it knows.
     pub(crate) fn holds(&self) -> bool {
-        self.holder.is_own || self.tokens.has(&self.holder)
+        self.holder.is_own || self.holder.token.is_none() || self.tokens.has(&self.holder)
     }
 }
 
@@ -226,6 +227,17 @@ mod tests {
         assert!(tokens.of("own").is_some_and(|holder| holder.is_own()));
         let tokens = Tokens::new("own", [("admin".to_owned(), "other".to_owned(), vec![Scope::Admin])]);
         assert!(tokens.of("other").is_some_and(|holder| !holder.is_own()), "its name says nothing");
+    }
+
+    #[test]
+    fn who_was_let_in_by_a_node_stays_and_who_showed_a_token_does_while_it_is_known() {
+        let tokens = Tokens::new("own", [("ann".to_owned(), "of-ann".to_owned(), vec![Scope::Read])]);
+        let holds = |holder: &Holder| Standing { tokens: tokens.clone(), holder: holder.clone() }.holds();
+        let (ann, own) = (tokens.of("of-ann").expect("known"), tokens.of("own").expect("known"));
+        let vouched = [Holder::new("ann", &[Scope::Read]), Holder::of_another_node("admin", &[Scope::Admin])];
+        assert!(vouched.iter().chain([&ann, &own]).all(holds));
+        tokens.become_those_of(&Tokens::new("own", []));
+        assert!(!holds(&ann) && vouched.iter().chain([&own]).all(holds));
     }
 
     #[test]

@@ -142,7 +142,7 @@ pub(super) struct FeedQuery {
     after: Option<EventId>,
     /// The same: the `next_cursor` of the page before.
     cursor: Option<EventId>,
-    /// Most events of the page. More than 500 are never on one.
+    /// Most events of the page. More than 500 are never on one, but where a node alone is read and so many were recorded as one.
     limit: Option<PageSize>,
 }
 

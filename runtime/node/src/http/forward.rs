@@ -19,19 +19,19 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::StreamExt as _;
 use serde_json::Value;
 use sortie_engine::fleet::Member;
 use sortie_engine::{Engine, ReadError};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::App;
-use super::auth::{Holder, Inside};
+use super::auth::{Holder, Inside, Standing};
 use super::body;
 use super::error::Problem;
-use super::events;
 use super::meant;
+use super::passing;
 use super::vouch::{self, Key};
 use crate::config::Scope;
 
@@ -51,13 +51,10 @@ const OF_ALL: &str = "/v1/events";
 const CONNECT: Duration = Duration::from_secs(3);
 
 /// How long another node may think before it answers, once it has what was sent: as long as a client waits for this one.
-const HEAD: Duration = Duration::from_secs(60);
+pub(super) const HEAD: Duration = Duration::from_secs(60);
 
 /// How often it is looked whether a node lives that is waited for.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// A stream of which nothing is heard for so long is at its end, whoever holds its connection open: each says now and then that it is alive.
-const SILENT: Duration = Duration::from_secs(2 * events::ALIVE.as_secs());
 
 /// Most bytes of the answer to a dispatch.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
@@ -99,6 +96,8 @@ pub(super) struct Asked {
     target: String,
     headers: HeaderMap,
     holder: Option<Holder>,
+    /// Whether they would still be let in; none, where they showed a token that is not the node's.
+    standing: Option<Standing>,
     /// In whose name this node asks, where it does.
     is_inside: bool,
     hops: Vec<String>,
@@ -112,6 +111,7 @@ impl Asked {
             target: parts.uri.path_and_query().map_or_else(|| "/".to_owned(), |target| target.as_str().to_owned()),
             headers: parts.headers.clone(),
             holder: parts.extensions.get::<Holder>().cloned(),
+            standing: parts.extensions.get::<Standing>().cloned(),
             is_inside: parts.extensions.get::<Inside>().is_some(),
             hops: hops.split(',').filter(|hop| !hop.is_empty()).map(str::to_owned).collect(),
         }
@@ -125,6 +125,7 @@ impl Asked {
             target: "/v1/missions".to_owned(),
             headers: [(header::CONTENT_TYPE, json)].into_iter().collect(),
             holder: Some(Holder::new(name, &[Scope::Dispatch])),
+            standing: None,
             is_inside: true,
             hops: Vec::new(),
         }
@@ -205,7 +206,7 @@ pub(super) async fn guard(State(app): State<App>, params: RawPathParams, request
 
 /// When a piece of what is sent was last taken.
 #[derive(Clone)]
-struct Heard(watch::Sender<Instant>);
+pub(super) struct Heard(watch::Sender<Instant>);
 
 impl Heard {
     /// Now.
@@ -224,7 +225,7 @@ impl Heard {
     }
 
     /// Resolves once that is so long ago.
-    async fn has_been(&self, long: Duration) {
+    pub(super) async fn has_been(&self, long: Duration) {
         loop {
             let last = *self.0.borrow();
             sleep_until(last + long).await;
@@ -366,16 +367,16 @@ async fn send_by(
         return Err(unreachable(&why));
     }
     engine.has_forwarded();
-    Ok(as_it_is(engine, member, answered))
+    Ok(as_it_is(engine, member, asked.standing.clone(), answered, heard))
 }
 
-fn unreachable(member: &Member, why: &str) -> Problem {
+pub(super) fn unreachable(member: &Member, why: &str) -> Problem {
     let detail = format!("the node `{}` has this and cannot be reached from here: {why}", member.name);
     Problem::unavailable("holder_unreachable", &detail).with("node", member.name.as_str().into())
 }
 
 /// Resolves once a node does not hold its share any more, or has given no sign of life for a lease.
-async fn falls_silent(engine: &Engine, member: &Member) {
+pub(super) async fn falls_silent(engine: &Engine, member: &Member) {
     let mut was_seen = false;
     loop {
         match engine.members().iter().find(|other| other.share == member.share) {
@@ -429,14 +430,20 @@ async fn told(answer: Response) -> Value {
     }
 }
 
-/// The answer of another node.
-fn as_it_is(engine: &Arc<Engine>, member: &Member, answered: reqwest::Response) -> Response {
+/// The answer of another node, as it comes ([`passing`]).
+fn as_it_is(
+    engine: &Arc<Engine>,
+    member: &Member,
+    standing: Option<Standing>,
+    answered: reqwest::Response,
+    heard: Heard,
+) -> Response {
     let (status, mut headers) = (answered.status(), answered.headers().clone());
     OF_A_CONNECTION.iter().chain([&meant::FROM]).for_each(|name| drop(headers.remove(name)));
     let is_stream = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
     let body = match is_stream {
-        true => Body::from_stream(watched(Arc::clone(engine), member.clone(), answered)),
-        false => Body::from_stream(answered.bytes_stream()),
+        true => Body::from_stream(passing::events_of(Arc::clone(engine), member.clone(), standing, answered)),
+        false => Body::from_stream(passing::body_of(answered, heard)),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -445,32 +452,8 @@ fn as_it_is(engine: &Arc<Engine>, member: &Member, answered: reqwest::Response) 
     response
 }
 
-/// A stream of events of another node, for as long as that one is there: else it ends with an event that says why, and whoever reads it comes
-/// back to whoever goes on with it.
-fn watched(
-    engine: Arc<Engine>,
-    member: Member,
-    answered: reqwest::Response,
-) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    stream::unfold(Some(Box::pin(answered.bytes_stream())), move |pieces| {
-        let (engine, member) = (Arc::clone(&engine), member.clone());
-        async move {
-            let mut pieces = pieces?;
-            let problem = tokio::select! {
-                piece = pieces.next() => match piece? {
-                    Ok(piece) => return Some((Ok(piece), Some(pieces))),
-                    Err(_) => unreachable(&member, "the connection broke"),
-                },
-                () = falls_silent(&engine, &member) => away(&engine, &member),
-                () = sleep(SILENT) => unreachable(&member, "nothing was heard of it for a while"),
-            };
-            Some((Ok(events::last_words(&problem)), None))
-        }
-    })
-}
-
 /// Who has it is gone, and nobody goes on with it yet.
-fn away(engine: &Engine, member: &Member) -> Problem {
+pub(super) fn away(engine: &Engine, member: &Member) -> Problem {
     let detail = format!(
         "the node `{}` has this and is away; another one goes on with what it had once its lease has run out",
         member.name
@@ -512,6 +495,9 @@ impl Peers {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::stream;
+    use tokio::time::sleep;
+
     use super::*;
 
     #[test]
