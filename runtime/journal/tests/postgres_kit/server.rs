@@ -94,7 +94,7 @@ impl Server {
 
     /// How many transactions of this script a second its own benchmark makes, with so many clients, in so many seconds.
     #[allow(dead_code, reason = "benchmarks use it, and no test")]
-    pub(crate) fn pgbench(&self, database: &str, script: &str, clients: u32, seconds: u32) -> f64 {
+    pub(crate) fn pgbench(&self, database: &str, script: &str, clients: u32, seconds: u64) -> f64 {
         let file = self.folder.path().join("script.sql");
         fs::write(&file, script).expect("a folder of ours");
         let asked = self

@@ -187,5 +187,5 @@ fn statements(server: &Server, clients: u32, time: Duration) -> f64 {
     let database = format!("statements{clients}");
     migrated(server, &database);
     server.sql(&database, SHARES);
-    server.pgbench(&database, DISPATCH, clients, time.as_secs().max(1) as u32)
+    server.pgbench(&database, DISPATCH, clients, time.as_secs().max(1))
 }
