@@ -217,10 +217,10 @@ impl Engine {
                     return Ok(());
                 }
             };
-            let children = self.commit.children();
-            children.expect(draft.mission_id.clone(), parent.no);
-            let dispatched = self.dispatch_child(draft.text).await;
-            children.expect_no_more(&draft.mission_id);
+            let dispatched = {
+                let _expected = self.commit.children().expect(draft.mission_id, parent.no);
+                self.dispatch_child(draft.text).await
+            };
             match dispatched {
                 Ok(dispatched) => return self.wait_for_child(dispatched.no, parent, call).await,
                 Err(DispatchError::Overloaded) => self.ambient.sleep(ROOM).await,

@@ -74,6 +74,18 @@ impl Found {
     }
 }
 
+/// A child that is about to be accepted. Whoever dispatches it may go half-way: it is expected for no longer than that.
+pub(super) struct Expected<'a> {
+    children: &'a Children,
+    child: MissionId,
+}
+
+impl Drop for Expected<'_> {
+    fn drop(&mut self) {
+        self.children.family.lock().expected.remove(&self.child);
+    }
+}
+
 impl Children {
     /// Takes in what a start has found.
     pub(crate) fn take_in(&self, found: Found) {
@@ -95,14 +107,10 @@ impl Children {
         self.changed.notify_one();
     }
 
-    /// A mission of that name is about to be accepted, and is this one's.
-    pub(super) fn expect(&self, child: MissionId, parent: MissionNo) {
-        self.family.lock().expected.insert(child, parent);
-    }
-
-    /// It came to nothing.
-    pub(super) fn expect_no_more(&self, child: &MissionId) {
-        self.family.lock().expected.remove(child);
+    /// A mission of that name may be accepted for as long as this is held, and is this one's.
+    pub(super) fn expect(&self, child: MissionId, parent: MissionNo) -> Expected<'_> {
+        self.family.lock().expected.insert(child.clone(), parent);
+        Expected { children: self, child }
     }
 
     /// A child was accepted: whose it is.
