@@ -102,7 +102,7 @@ impl Engine {
             Due::Tell { child, parent } => self.tell_parent(*child, *parent).await,
             Due::Cancel(children) => self.cancel_children(children, "it has ended").await,
             Due::GivenUp { parent, call } => self.cancel_given_up(*parent, *call).await,
-            Due::Look(parent) => self.see_to_children(*parent).await,
+            Due::Look(parent) => self.see_to_children(*parent, tries).await,
             Due::See { parent, call } => {
                 // Nobody waits for that here, others' children least of all.
                 let (engine, parent, call) = (Arc::clone(self), *parent, *call);
@@ -134,16 +134,13 @@ impl Engine {
         });
     }
 
-    /// Sees to it that each child that a mission waits for is there and is waited for, and that none is there for which it does not wait.
-    async fn see_to_children(self: &Arc<Self>, parent: MissionNo) -> Result<(), NotNow> {
+    /// Sees to it that none of its children is there for which a mission does not wait, before that gets a turn, and then that each for which
+    /// it waits is there and is waited for.
+    async fn see_to_children(self: &Arc<Self>, parent: MissionNo, tries: u32) -> Result<(), NotNow> {
         let live = match self.bring(parent).await {
             Err(ReadError::Unknown) => return Ok(()),
             live => live?,
         };
-        let calls: Vec<CallNo> = live.with(|mission| mission.open_children().collect());
-        for call in calls {
-            self.see_to_child(&live, call).await;
-        }
         let mut done = Ok(());
         for child in self.commit.children().of(parent) {
             let call = match self.head_of(child).await {
@@ -159,6 +156,11 @@ impl Engine {
                 let cancelled = self.cancel_children(&[child], "it waits for it no more").await;
                 done = done.and(cancelled);
             }
+        }
+        // Once: each of them is tried again by itself.
+        if done.is_ok() || tries >= TRIES_MAX {
+            let calls: Vec<CallNo> = live.with(|mission| mission.open_children().collect());
+            calls.into_iter().for_each(|call| self.commit.children().push(Due::See { parent, call }, 0));
         }
         self.lives.release(&live);
         done

@@ -100,11 +100,12 @@ impl Children {
                 None => orphans.push(child),
             }
         }
-        family.due.extend(look.into_iter().map(|parent| (Due::Look(parent), 0)));
+        // First, before they get a turn: nothing that is seen to for others stands before that.
         if !orphans.is_empty() {
             family.due.push_back((Due::Cancel(orphans), 0));
         }
         self.changed.notify_one();
+        family.due.extend(look.into_iter().map(|parent| (Due::Look(parent), 0)));
     }
 
     /// A mission of that name may be accepted for as long as this is held, and is this one's.
