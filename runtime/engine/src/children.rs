@@ -99,7 +99,7 @@ impl Engine {
 
     async fn see_to_family(self: &Arc<Self>, due: Due, tries: u32) {
         let done = match &due {
-            Due::Tell { child, parent } => self.tell_parent(*child, *parent).await,
+            Due::Tell { child, parent } => self.tell_parent(*child, *parent, tries).await,
             Due::Cancel(children) => self.cancel_children(children, "it has ended").await,
             Due::GivenUp { parent, call } => self.cancel_given_up(*parent, *call).await,
             Due::Look(parent) => self.see_to_children(*parent, tries).await,
@@ -327,11 +327,11 @@ impl Engine {
     }
 
     /// Tells a mission what became of its child.
-    async fn tell_parent(self: &Arc<Self>, child: MissionNo, parent: MissionNo) -> Result<(), NotNow> {
+    async fn tell_parent(self: &Arc<Self>, child: MissionNo, parent: MissionNo, tries: u32) -> Result<(), NotNow> {
         if self.head_of(parent).await?.is_none_or(|head| head.status.is_final()) {
             return Ok(());
         }
-        let Some((call, outcome, spent)) = self.told_of_child(child).await? else { return Ok(()) };
+        let Some((call, outcome, spent)) = self.told_of_child(child, tries).await? else { return Ok(()) };
         match self.bring(parent).await {
             Ok(live) => self.child_done(&live, call, outcome, spent).await,
             Err(ReadError::Unknown) => {}
@@ -340,8 +340,9 @@ impl Engine {
         Ok(())
     }
 
-    /// What is told of a child that has ended; nothing, where it is nobody's.
-    async fn told_of_child(self: &Arc<Self>, child: MissionNo) -> Result<Option<Told>, NotNow> {
+    /// What is told of a child that has ended; nothing, where it is nobody's. One that cannot be read may be mended or come into quarantine:
+    /// only what was tried often enough is an error.
+    async fn told_of_child(self: &Arc<Self>, child: MissionNo, tries: u32) -> Result<Option<Told>, NotNow> {
         // What is told of it is on disk; where the journal takes nothing more, another node tells it.
         if self.durable().await.is_err() {
             return Ok(None);
@@ -357,6 +358,9 @@ impl Engine {
             }
             Err(error) if is_its_own(&error) => {
                 self.cannot_read(child, &error);
+                if tries < TRIES_MAX {
+                    return Err(NotNow::Unreadable(error));
+                }
                 error.to_string()
             }
             Err(ReadError::Unknown) => ReadError::Unknown.to_string(),
