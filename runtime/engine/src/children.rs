@@ -350,11 +350,9 @@ impl Engine {
         let engine = Arc::clone(self);
         let why = match self.ambient.unblock(move || engine.mission(child)).await.map_err(ReadError::Task)? {
             Ok(mission) => {
-                let Some(of) = mission.parent() else { return Ok(None) };
-                // One that its node has not written down as ended is looked at again.
-                let result = mission.told_to_parent().ok_or(NotNow::Busy)?;
-                let answer = ToolAnswer { result, wrote: Vec::new() };
-                return Ok(Some((CallNo(of.call), Ok(answer), Some(mission.spent()))));
+                let of = mission.parent().map(|of| CallNo(of.call));
+                let (told, spent) = (mission.told_to_parent(), mission.spent());
+                return self.told_of_ended(child, told, of, spent).await;
             }
             Err(error) if is_its_own(&error) => {
                 self.cannot_read(child, &error);
@@ -370,6 +368,25 @@ impl Engine {
         let Some((_, call)) = head.idempotency_key.dispatched_by(&head.mission_id) else { return Ok(None) };
         let error = CallError::Failed(format!("what became of {} cannot be read: {why}", head.mission_id));
         Ok(Some((call, Err(error), None)))
+    }
+
+    /// The same of one that could be read, by what its records say. What is lost of one in quarantine may have named its parent and told of
+    /// calls that were paid for: its head knows of both.
+    async fn told_of_ended(
+        self: &Arc<Self>,
+        child: MissionNo,
+        told: Option<String>,
+        of: Option<CallNo>,
+        spent: Spend,
+    ) -> Result<Option<Told>, NotNow> {
+        let head = if of.is_some() && !self.is_quarantined(child) { None } else { self.head_of(child).await? };
+        let by = head.as_ref().and_then(|head| head.idempotency_key.dispatched_by(&head.mission_id));
+        let Some(call) = of.or(by.map(|(_, call)| call)) else { return Ok(None) };
+        // One that its node has not written down as ended is looked at again.
+        let result = told.ok_or(NotNow::Busy)?;
+        let shown = head.and_then(|head| head.overview).map_or(Spend::NOTHING, |overview| overview.spent);
+        let spent = Spend { llm_calls: spent.llm_calls.max(shown.llm_calls), cost: spent.cost.max(shown.cost) };
+        Ok(Some((call, Ok(ToolAnswer { result, wrote: Vec::new() }), Some(spent))))
     }
 
     async fn came_to_nothing(self: &Arc<Self>, parent: &Arc<Live>, call: CallNo, error: CallError) {
