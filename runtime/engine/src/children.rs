@@ -7,15 +7,15 @@
 //! ([`sortie_mission::child`]).
 
 mod family;
+mod left;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sortie_contract::digest::Digest;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::id::CallNo;
 use sortie_contract::tool::{CallError, ToolAnswer};
-use sortie_contract::{MissionId, MissionNo, Record, Spend, Status};
+use sortie_contract::{MissionId, MissionNo, Spend};
 use sortie_journal::Head;
 use sortie_mission::child::{Draft, Occasion, told};
 use sortie_mission::{Command, Mission};
@@ -24,12 +24,12 @@ use super::act::ActError;
 use super::intake::DispatchError;
 use super::live::{CommandError, Live, Wait};
 use super::quarantine::is_its_own;
-use super::shared_store::ArtifactsOf;
 use super::start::ROOM;
 use super::{Engine, ReadError};
 
 use family::Due;
 pub(crate) use family::{Children, Found};
+pub(crate) use left::NotRead;
 
 /// Who cancels a child whose parent has ended.
 const PARENT: &str = "the mission that dispatched it";
@@ -53,14 +53,6 @@ impl From<ReadError> for NotNow {
     fn from(error: ReadError) -> Self {
         if is_its_own(&error) { Self::Unreadable(error) } else { Self::Busy }
     }
-}
-
-/// What a child left under a name; nothing but where its artifacts are, where that is none of them.
-pub(crate) struct Left {
-    /// Those of the child.
-    pub(crate) artifacts: ArtifactsOf,
-    /// What the artifact holds.
-    pub(crate) sha256: Option<Digest>,
 }
 
 /// What a parent is told of a child: the call that dispatched it, what came of it, and what it did spend, where that is known.
@@ -254,15 +246,6 @@ impl Engine {
         Ok(found.await.map_err(ReadError::Task)?.map_err(ReadError::from)?)
     }
 
-    /// A mission by its name, how it stands, and what was dispatched. Blocks.
-    fn accepted_of(&self, id: &MissionId) -> Result<Option<(MissionNo, Status, Envelope)>, ReadError> {
-        let Some(twin) = self.log.find(id)? else { return Ok(None) };
-        let records = self.log.read(twin.no, 0, 0)?;
-        let Some(Record::Accepted(accepted)) = records.first().map(|first| &first.record) else { return Ok(None) };
-        let parsed = Envelope::parse_accepted(&accepted.envelope).map_err(|_| ReadError::NoEnvelope)?;
-        Ok(Some((twin.no, twin.head.status, parsed.envelope)))
-    }
-
     /// A child is there: from now on its end is told, and that of its parent ends it.
     async fn wait_for_child(
         self: &Arc<Self>,
@@ -421,32 +404,6 @@ impl Engine {
     pub(crate) async fn would_take_child(&self, draft: &Draft) -> Result<(), CallError> {
         let taken = self.would_take(Envelope::parse_of_child(&draft.text)).await;
         taken.map_err(|error| refused(&error))
-    }
-
-    /// What a child of a mission left under a name; nothing, where there is no such child, or it has not ended.
-    pub(crate) async fn left_by_child(
-        self: &Arc<Self>,
-        parent: &Live,
-        id: &str,
-        name: &str,
-    ) -> Result<Option<Left>, ReadError> {
-        let Ok(id) = MissionId::new(id) else { return Ok(None) };
-        let (engine, name) = (Arc::clone(self), name.to_owned());
-        let found = self.ambient.unblock(move || {
-            let Some((no, status, envelope)) = engine.accepted_of(&id)? else { return Ok(None) };
-            if !status.is_final() {
-                return Ok(None);
-            }
-            let mission = engine.mission(no)?;
-            let artifact = mission.artifacts().iter().find(|artifact| artifact.name.as_str() == name);
-            let artifacts = engine.artifacts_of(no, &envelope);
-            Ok::<_, ReadError>(Some((Left { artifacts, sha256: artifact.map(|artifact| artifact.sha256) }, envelope)))
-        });
-        let found = found.await.map_err(ReadError::Task)??;
-        let may_read = |envelope: &Envelope| {
-            parent.with(|mission| envelope.child_of.as_ref().is_some_and(|of| mission.may_read_of(of)))
-        };
-        Ok(found.filter(|(_, envelope)| may_read(envelope)).map(|(left, _)| left))
     }
 
     /// Whether a mission that has ended is still somebody's to look at: one that has dispatched it, and has not ended. Blocks.
