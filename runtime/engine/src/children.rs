@@ -126,8 +126,8 @@ impl Engine {
         });
     }
 
-    /// Sees to it that none of its children is there for which a mission does not wait, before that gets a turn, and then that each for which
-    /// it waits is there and is waited for.
+    /// Sees to it that none of its children is there for which a mission does not wait, and then that each for which it waits is there and is
+    /// waited for: the first may get a turn at any moment, the second may take its time.
     async fn see_to_children(self: &Arc<Self>, parent: MissionNo, tries: u32) -> Result<(), NotNow> {
         let live = match self.bring(parent).await {
             Err(ReadError::Unknown) => return Ok(()),

@@ -101,7 +101,7 @@ impl Children {
                 None => orphans.push(child),
             }
         }
-        // First, before they get a turn: nothing that is seen to for others stands before that.
+        // First: they may get a turn at any moment, and nothing that is seen to for others is to stand before that.
         if !orphans.is_empty() {
             family.due.push_back((Due::Cancel(orphans), 0));
         }
