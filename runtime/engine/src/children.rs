@@ -7,15 +7,15 @@
 //! ([`sortie_mission::child`]).
 
 mod family;
+mod left;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sortie_contract::digest::Digest;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::id::CallNo;
 use sortie_contract::tool::{CallError, ToolAnswer};
-use sortie_contract::{MissionId, MissionNo, Record, Spend, Status};
+use sortie_contract::{MissionId, MissionNo, Spend};
 use sortie_journal::Head;
 use sortie_mission::child::{Draft, Occasion, told};
 use sortie_mission::{Command, Mission};
@@ -24,12 +24,12 @@ use super::act::ActError;
 use super::intake::DispatchError;
 use super::live::{CommandError, Live, Wait};
 use super::quarantine::is_its_own;
-use super::shared_store::ArtifactsOf;
 use super::start::ROOM;
 use super::{Engine, ReadError};
 
 use family::Due;
 pub(crate) use family::{Children, Found};
+pub(crate) use left::NotRead;
 
 /// Who cancels a child whose parent has ended.
 const PARENT: &str = "the mission that dispatched it";
@@ -53,14 +53,6 @@ impl From<ReadError> for NotNow {
     fn from(error: ReadError) -> Self {
         if is_its_own(&error) { Self::Unreadable(error) } else { Self::Busy }
     }
-}
-
-/// What a child left under a name; nothing but where its artifacts are, where that is none of them.
-pub(crate) struct Left {
-    /// Those of the child.
-    pub(crate) artifacts: ArtifactsOf,
-    /// What the artifact holds.
-    pub(crate) sha256: Option<Digest>,
 }
 
 /// What a parent is told of a child: the call that dispatched it, what came of it, and what it did spend, where that is known.
@@ -99,10 +91,10 @@ impl Engine {
 
     async fn see_to_family(self: &Arc<Self>, due: Due, tries: u32) {
         let done = match &due {
-            Due::Tell { child, parent } => self.tell_parent(*child, *parent).await,
+            Due::Tell { child, parent } => self.tell_parent(*child, *parent, tries).await,
             Due::Cancel(children) => self.cancel_children(children, "it has ended").await,
             Due::GivenUp { parent, call } => self.cancel_given_up(*parent, *call).await,
-            Due::Look(parent) => self.see_to_children(*parent).await,
+            Due::Look(parent) => self.see_to_children(*parent, tries).await,
             Due::See { parent, call } => {
                 // Nobody waits for that here, others' children least of all.
                 let (engine, parent, call) = (Arc::clone(self), *parent, *call);
@@ -134,16 +126,13 @@ impl Engine {
         });
     }
 
-    /// Sees to it that each child that a mission waits for is there and is waited for, and that none is there for which it does not wait.
-    async fn see_to_children(self: &Arc<Self>, parent: MissionNo) -> Result<(), NotNow> {
+    /// Sees to it that none of its children is there for which a mission does not wait, and then that each for which it waits is there and is
+    /// waited for: the first may get a turn at any moment, the second may take its time.
+    async fn see_to_children(self: &Arc<Self>, parent: MissionNo, tries: u32) -> Result<(), NotNow> {
         let live = match self.bring(parent).await {
             Err(ReadError::Unknown) => return Ok(()),
             live => live?,
         };
-        let calls: Vec<CallNo> = live.with(|mission| mission.open_children().collect());
-        for call in calls {
-            self.see_to_child(&live, call).await;
-        }
         let mut done = Ok(());
         for child in self.commit.children().of(parent) {
             let call = match self.head_of(child).await {
@@ -159,6 +148,11 @@ impl Engine {
                 let cancelled = self.cancel_children(&[child], "it waits for it no more").await;
                 done = done.and(cancelled);
             }
+        }
+        // Once: each of them is tried again by itself.
+        if done.is_ok() || tries >= TRIES_MAX {
+            let calls: Vec<CallNo> = live.with(|mission| mission.open_children().collect());
+            calls.into_iter().for_each(|call| self.commit.children().push(Due::See { parent, call }, 0));
         }
         self.lives.release(&live);
         done
@@ -217,10 +211,10 @@ impl Engine {
                     return Ok(());
                 }
             };
-            let children = self.commit.children();
-            children.expect(draft.mission_id.clone(), parent.no);
-            let dispatched = self.dispatch_child(draft.text).await;
-            children.expect_no_more(&draft.mission_id);
+            let dispatched = {
+                let _expected = self.commit.children().expect(draft.mission_id, parent.no);
+                self.dispatch_child(draft.text).await
+            };
             match dispatched {
                 Ok(dispatched) => return self.wait_for_child(dispatched.no, parent, call).await,
                 Err(DispatchError::Overloaded) => self.ambient.sleep(ROOM).await,
@@ -250,15 +244,6 @@ impl Engine {
             Ok::<_, sortie_journal::ReadError>(twin.and_then(|twin| is_its(&twin.head).then_some(twin.no)))
         });
         Ok(found.await.map_err(ReadError::Task)?.map_err(ReadError::from)?)
-    }
-
-    /// A mission by its name, how it stands, and what was dispatched. Blocks.
-    fn accepted_of(&self, id: &MissionId) -> Result<Option<(MissionNo, Status, Envelope)>, ReadError> {
-        let Some(twin) = self.log.find(id)? else { return Ok(None) };
-        let records = self.log.read(twin.no, 0, 0)?;
-        let Some(Record::Accepted(accepted)) = records.first().map(|first| &first.record) else { return Ok(None) };
-        let parsed = Envelope::parse_accepted(&accepted.envelope).map_err(|_| ReadError::NoEnvelope)?;
-        Ok(Some((twin.no, twin.head.status, parsed.envelope)))
     }
 
     /// A child is there: from now on its end is told, and that of its parent ends it.
@@ -325,11 +310,11 @@ impl Engine {
     }
 
     /// Tells a mission what became of its child.
-    async fn tell_parent(self: &Arc<Self>, child: MissionNo, parent: MissionNo) -> Result<(), NotNow> {
+    async fn tell_parent(self: &Arc<Self>, child: MissionNo, parent: MissionNo, tries: u32) -> Result<(), NotNow> {
         if self.head_of(parent).await?.is_none_or(|head| head.status.is_final()) {
             return Ok(());
         }
-        let Some((call, outcome, spent)) = self.told_of_child(child).await? else { return Ok(()) };
+        let Some((call, outcome, spent)) = self.told_of_child(child, tries).await? else { return Ok(()) };
         match self.bring(parent).await {
             Ok(live) => self.child_done(&live, call, outcome, spent).await,
             Err(ReadError::Unknown) => {}
@@ -338,8 +323,9 @@ impl Engine {
         Ok(())
     }
 
-    /// What is told of a child that has ended; nothing, where it is nobody's.
-    async fn told_of_child(self: &Arc<Self>, child: MissionNo) -> Result<Option<Told>, NotNow> {
+    /// What is told of a child that has ended; nothing, where it is nobody's. One that cannot be read may be mended or come into quarantine:
+    /// only what was tried often enough is an error.
+    async fn told_of_child(self: &Arc<Self>, child: MissionNo, tries: u32) -> Result<Option<Told>, NotNow> {
         // What is told of it is on disk; where the journal takes nothing more, another node tells it.
         if self.durable().await.is_err() {
             return Ok(None);
@@ -347,14 +333,15 @@ impl Engine {
         let engine = Arc::clone(self);
         let why = match self.ambient.unblock(move || engine.mission(child)).await.map_err(ReadError::Task)? {
             Ok(mission) => {
-                let Some(of) = mission.parent() else { return Ok(None) };
-                // One that its node has not written down as ended is looked at again.
-                let result = mission.told_to_parent().ok_or(NotNow::Busy)?;
-                let answer = ToolAnswer { result, wrote: Vec::new() };
-                return Ok(Some((CallNo(of.call), Ok(answer), Some(mission.spent()))));
+                let of = mission.parent().map(|of| CallNo(of.call));
+                let (told, spent) = (mission.told_to_parent(), mission.spent());
+                return self.told_of_ended(child, told, of, spent).await;
             }
             Err(error) if is_its_own(&error) => {
                 self.cannot_read(child, &error);
+                if tries < TRIES_MAX {
+                    return Err(NotNow::Unreadable(error));
+                }
                 error.to_string()
             }
             Err(ReadError::Unknown) => ReadError::Unknown.to_string(),
@@ -364,6 +351,25 @@ impl Engine {
         let Some((_, call)) = head.idempotency_key.dispatched_by(&head.mission_id) else { return Ok(None) };
         let error = CallError::Failed(format!("what became of {} cannot be read: {why}", head.mission_id));
         Ok(Some((call, Err(error), None)))
+    }
+
+    /// The same of one that could be read, by what its records say. What is lost of one in quarantine may have named its parent and told of
+    /// calls that were paid for: its head knows of both.
+    async fn told_of_ended(
+        self: &Arc<Self>,
+        child: MissionNo,
+        told: Option<String>,
+        of: Option<CallNo>,
+        spent: Spend,
+    ) -> Result<Option<Told>, NotNow> {
+        let head = if of.is_some() && !self.is_quarantined(child) { None } else { self.head_of(child).await? };
+        let by = head.as_ref().and_then(|head| head.idempotency_key.dispatched_by(&head.mission_id));
+        let Some(call) = of.or(by.map(|(_, call)| call)) else { return Ok(None) };
+        // One that its node has not written down as ended is looked at again.
+        let result = told.ok_or(NotNow::Busy)?;
+        let shown = head.and_then(|head| head.overview).map_or(Spend::NOTHING, |overview| overview.spent);
+        let spent = Spend { llm_calls: spent.llm_calls.max(shown.llm_calls), cost: spent.cost.max(shown.cost) };
+        Ok(Some((call, Ok(ToolAnswer { result, wrote: Vec::new() }), Some(spent))))
     }
 
     async fn came_to_nothing(self: &Arc<Self>, parent: &Arc<Live>, call: CallNo, error: CallError) {
@@ -398,32 +404,6 @@ impl Engine {
     pub(crate) async fn would_take_child(&self, draft: &Draft) -> Result<(), CallError> {
         let taken = self.would_take(Envelope::parse_of_child(&draft.text)).await;
         taken.map_err(|error| refused(&error))
-    }
-
-    /// What a child of a mission left under a name; nothing, where there is no such child, or it has not ended.
-    pub(crate) async fn left_by_child(
-        self: &Arc<Self>,
-        parent: &Live,
-        id: &str,
-        name: &str,
-    ) -> Result<Option<Left>, ReadError> {
-        let Ok(id) = MissionId::new(id) else { return Ok(None) };
-        let (engine, name) = (Arc::clone(self), name.to_owned());
-        let found = self.ambient.unblock(move || {
-            let Some((no, status, envelope)) = engine.accepted_of(&id)? else { return Ok(None) };
-            if !status.is_final() {
-                return Ok(None);
-            }
-            let mission = engine.mission(no)?;
-            let artifact = mission.artifacts().iter().find(|artifact| artifact.name.as_str() == name);
-            let artifacts = engine.artifacts_of(no, &envelope);
-            Ok::<_, ReadError>(Some((Left { artifacts, sha256: artifact.map(|artifact| artifact.sha256) }, envelope)))
-        });
-        let found = found.await.map_err(ReadError::Task)??;
-        let may_read = |envelope: &Envelope| {
-            parent.with(|mission| envelope.child_of.as_ref().is_some_and(|of| mission.may_read_of(of)))
-        };
-        Ok(found.filter(|(_, envelope)| may_read(envelope)).map(|(left, _)| left))
     }
 
     /// Whether a mission that has ended is still somebody's to look at: one that has dispatched it, and has not ended. Blocks.

@@ -149,7 +149,7 @@ pub use results::RESULTS_BYTES_MIN;
 pub use shared_room::SharedRoom;
 pub use shared_store::{ArtifactError, ArtifactsOf, SharedStore, shared_place};
 pub use spending::Spending;
-pub use workspaces::{CarryError, Fetched, FolderWorkspaces, Workspaces};
+pub use workspaces::{CarryError, Fetched, FolderWorkspaces, LeftBehind, Workspaces};
 
 use desk::Desk;
 use live::Live;

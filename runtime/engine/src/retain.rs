@@ -1,4 +1,5 @@
-//! Removing missions that are over: their records, their artifacts, and what the feed says of them.
+//! Removing missions that are over: their records, their artifacts, what the feed says of them, and the workspaces of those that were children:
+//! a session of its own goes with its mission, any other may come back.
 //!
 //! Owned here: the rounds, and the order in which what belongs to a mission goes. Never here: whether its time has come, which the core
 //! says.
@@ -7,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use sortie_contract::{MissionId, MissionNo};
+use sortie_contract::{MissionId, MissionNo, SessionId};
 use sortie_journal::{AdmitError, Head};
 use sortie_mission::{Kept, KeptAs, Retention, Retentions};
 
 use super::schedules::made_by;
+use super::workspaces::{CarryError, LeftBehind};
 use super::{Engine, ReadError};
 
 /// How often it is looked for missions that have outlived their use, unless they do so sooner.
@@ -33,6 +35,13 @@ type Made = FxHashMap<String, FxHashSet<String>>;
 fn place_of(head: &Head, retentions: &Retentions, made: &Made) -> usize {
     let made_by = |schedule: &str| made.get(schedule).is_some_and(|names| names.contains(head.mission_id.as_str()));
     retentions.place_of(KeptAs { lane: &head.lane, mission_type: head.mission_type, made_by: &made_by })
+}
+
+/// The workspace of a mission that nobody else can ever be in: that of a child, whose session only a node gives.
+fn of_its_own(head: &Head) -> Option<LeftBehind> {
+    let (parent, _) = head.idempotency_key.dispatched_by(&head.mission_id)?;
+    let (vp, session, mission) = (head.vp.clone(), head.session.clone(), head.mission_id.clone());
+    (session == SessionId::of_child(&mission)).then_some(LeftBehind { vp, session, mission, parent })
 }
 
 impl Engine {
@@ -74,6 +83,8 @@ impl Engine {
         if self.holds_back() {
             return Ok(0);
         }
+        // What a process that was killed did not get to, before their names can come again.
+        self.remove_left_workspaces().await?;
         let engine = Arc::clone(self);
         let missions = self.ambient.unblock(move || engine.remove_outlived()).await.map_err(ReadError::Task)??;
         if missions == 0 && self.shared.is_none() {
@@ -87,6 +98,7 @@ impl Engine {
         if missions > 0 {
             let engine = Arc::clone(self);
             self.ambient.unblock(move || engine.prune_feed()).await.map_err(ReadError::Task)??;
+            self.remove_left_workspaces().await?;
         }
         if self.shared.is_some() {
             // A fork that is on its way has its place before the log has it.
@@ -106,6 +118,7 @@ impl Engine {
         let bounds: Vec<Retention> = retentions.each().collect();
         let mut newer = vec![0; bounds.len()];
         let made = self.made_by_schedules_of_rules()?;
+        let mut parents: Option<FxHashSet<MissionId>> = None;
         loop {
             let heads = self.log.heads_newest_first(before, HEADS)?;
             let Some((last, _)) = heads.last() else { return Ok(removed) };
@@ -121,12 +134,23 @@ impl Engine {
                 if self.is_awaited(&head)? {
                     continue;
                 }
+                // Nor is its id free as long as anything of its children is there: a mission of its name would take it for its own. Looked for
+                // once in a round, so that it goes in a later one than they do, when their workspaces have gone as well.
+                if parents.is_none() {
+                    parents = Some(self.parents()?);
+                }
+                if parents.as_ref().is_some_and(|parents| parents.contains(&head.mission_id)) {
+                    continue;
+                }
                 let delivered = self.log.cursor(no)?.is_none_or(|cursor| cursor.closed);
                 if bounds[place].is_over(Kept { delivered, ..kept }, wall) {
                     // In mind before it is nobody's, so that neither a kill nor a round that breaks off forgets it: what the log still has
                     // is left alone.
                     if let Some((place, mission)) = self.place_left_by(no) {
                         self.leave(&place, &mission);
+                    }
+                    if let Some(left) = of_its_own(&head) {
+                        self.leave_workspace(&left);
                     }
                     match self.removals.unless_held(|| self.pins.unless_kept(no, || self.remove(no))) {
                         Some(Some(done)) => done?,
@@ -138,6 +162,19 @@ impl Engine {
                     removed += 1;
                 }
             }
+        }
+    }
+
+    /// The missions of which there are children, or workspaces of those.
+    fn parents(&self) -> Result<FxHashSet<MissionId>, ReadError> {
+        let mut parents: FxHashSet<MissionId> = self.workspaces.left().into_iter().map(|left| left.parent).collect();
+        let mut before = None;
+        loop {
+            let heads = self.log.heads_newest_first(before, HEADS)?;
+            let Some((last, _)) = heads.last() else { return Ok(parents) };
+            before = Some(*last);
+            let of = heads.iter().filter_map(|(_, head)| head.idempotency_key.dispatched_by(&head.mission_id));
+            parents.extend(of.map(|(parent, _)| parent));
         }
     }
 
@@ -184,6 +221,51 @@ impl Engine {
         if let Err(error) = left {
             tracing::warn!(place, %error, "what a mission left in the shared store stays there");
         }
+    }
+
+    /// The workspace of a session that one mission had for itself is about to be nobody's.
+    fn leave_workspace(&self, left: &LeftBehind) {
+        self.forget_where_files_are(&left.vp, &left.session);
+        if let Err(error) = self.workspaces.leave(left) {
+            tracing::warn!(mission_id = %left.mission, %error, "the workspace of a mission that is removed stays there");
+        }
+    }
+
+    /// Removes workspaces that are nobody's, of missions that are gone from the disk.
+    async fn remove_left_workspaces(self: &Arc<Self>) -> Result<(), ReadError> {
+        // A fork that is on its way may copy one.
+        let _turn = self.forking.lock().await;
+        let engine = Arc::clone(self);
+        self.ambient.unblock(move || engine.sweep_workspaces()).await.map_err(ReadError::Task)
+    }
+
+    /// What cannot be removed now is tried again in the next round. Blocks.
+    fn sweep_workspaces(&self) {
+        for LeftBehind { vp, session, mission, .. } in self.workspaces.left() {
+            match self.is_gone(&mission) {
+                Ok(true) => match self.workspaces.remove(&vp, &session) {
+                    Ok(()) => {}
+                    Err(CarryError::Away(why)) => {
+                        tracing::debug!(%mission, why, "the workspace of a mission that was removed stays for now");
+                        return;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%mission, %error, "the workspace of a mission that was removed stays until somebody sees to it");
+                    }
+                },
+                // It is not removed yet, or came again: its workspace is left once more when it goes.
+                Ok(false) => {}
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::debug!(%mission, error, "it cannot be told whether a mission is gone");
+                }
+            }
+        }
+    }
+
+    /// Whether there is no mission of that name, here or at another node. Blocks.
+    fn is_gone(&self, mission: &MissionId) -> Result<bool, ReadError> {
+        Ok(self.log.find(mission)?.is_none() && self.holder(mission.as_str())?.is_none())
     }
 
     /// Lets the feed begin with the first entry of a mission that is still there. Blocks.

@@ -1,20 +1,25 @@
 //! The workspace of a session: a folder whose name is derived from the session's names, so that it is the same after any
 //! restart (contract, section 1.1, rule 4).
 
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 use sortie_contract::digest::Digest;
-use sortie_contract::{SessionId, VpId};
+use sortie_contract::{MissionId, SessionId, VpId};
 use sortie_tools::{WeakWorkspace, Workspace, WorkspaceBounds};
 
 use crate::shared_room::SharedRoom;
 
 /// The folder that holds them, in the data folder.
 const FOLDER: &str = "workspaces";
+
+/// Beside them: which of them are nobody's.
+const LEFT: &str = ".left";
 
 /// Where sessions work.
 pub trait Workspaces: Send + Sync + 'static {
@@ -72,6 +77,40 @@ pub trait Workspaces: Send + Sync + 'static {
     fn settle(&self, vp: &VpId, session: &SessionId) -> Result<(), CarryError> {
         self.keep(vp, session)
     }
+
+    /// Keeps in mind, through a restart, that a workspace is nobody's, unless there is its mission. Blocks.
+    ///
+    /// # Errors
+    /// The disk says no.
+    fn leave(&self, _left: &LeftBehind) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Those that were left. Blocks.
+    fn left(&self) -> Vec<LeftBehind> {
+        Vec::new()
+    }
+
+    /// Removes a workspace that was left, wherever it is kept; nothing there is no error. Blocks.
+    ///
+    /// # Errors
+    /// [`CarryError`]: some of it may be there, and it is left still.
+    fn remove(&self, _vp: &VpId, _session: &SessionId) -> Result<(), CarryError> {
+        Ok(())
+    }
+}
+
+/// The workspace of a session that one mission had for itself, and that goes with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftBehind {
+    /// Whose session it is.
+    pub vp: VpId,
+    /// The session.
+    pub session: SessionId,
+    /// The mission.
+    pub mission: MissionId,
+    /// The one that dispatched it. A later one of the same name would have children, and sessions, of the same names.
+    pub parent: MissionId,
 }
 
 /// What came of fetching a workspace back.
@@ -126,6 +165,26 @@ impl FolderWorkspaces {
         self.data_dir.join(FOLDER)
     }
 
+    /// Keeps in mind that a workspace is nobody's, be it here or elsewhere. Blocks.
+    ///
+    /// # Errors
+    /// The disk says no.
+    pub fn mark(&self, left: &LeftBehind) -> io::Result<()> {
+        let (folder, told) = (self.root().join(LEFT), serde_json::to_string(left)?);
+        fs::create_dir_all(&folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(&folder)?;
+        file.write_all(told.as_bytes())?;
+        file.as_file().sync_data()?;
+        file.persist(self.mark_of(&left.vp, &left.session)).map_err(|error| error.error)?;
+        File::open(&folder)?.sync_all()
+    }
+
+    /// What says so.
+    fn mark_of(&self, vp: &VpId, session: &SessionId) -> PathBuf {
+        let place = self.place(vp, session);
+        self.root().join(LEFT).join(place.file_name().unwrap_or_default())
+    }
+
     /// Another folder has taken the place of the one that was there: whoever opens it from now on works in that.
     pub fn renewed(&self, place: &Path) {
         self.open.lock().remove(place);
@@ -154,6 +213,31 @@ impl Workspaces for FolderWorkspaces {
 
     fn place(&self, vp: &VpId, session: &SessionId) -> PathBuf {
         workspace(&self.data_dir, vp, session)
+    }
+
+    fn leave(&self, left: &LeftBehind) -> io::Result<()> {
+        if self.place(&left.vp, &left.session).exists() { self.mark(left) } else { Ok(()) }
+    }
+
+    fn left(&self) -> Vec<LeftBehind> {
+        let marks = fs::read_dir(self.root().join(LEFT)).into_iter().flatten().flatten();
+        let left = marks.filter_map(|mark| {
+            let told = fs::read_to_string(mark.path()).ok()?;
+            serde_json::from_str(&told).ok()
+        });
+        left.collect()
+    }
+
+    fn remove(&self, vp: &VpId, session: &SessionId) -> Result<(), CarryError> {
+        let place = self.place(vp, session);
+        let broken = |error: io::Error| CarryError::Broken(error.to_string());
+        self.renewed(&place);
+        let bytes = sortie_tools::remove_folder(&place).map_err(broken)?;
+        self.room.give_back(bytes);
+        match fs::remove_file(self.mark_of(vp, session)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(broken(error)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -193,5 +277,35 @@ mod tests {
             assert!(!name.starts_with('.'), "{name}");
         }
         assert_ne!(workspace(root, &vp("a"), &session("bc")), workspace(root, &vp("ab"), &session("c")));
+    }
+
+    #[test]
+    fn what_is_nobodys_is_kept_in_mind_through_a_restart_and_gives_its_room_back() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let bounds = WorkspaceBounds { bytes_max: 100, files_max: 10 };
+        let room = Arc::new(SharedRoom::new(Arc::new(crate::disk::Disk::new(dir.path(), 0)), 100));
+        let open = || FolderWorkspaces::new(dir.path().to_owned(), bounds, Arc::clone(&room));
+        let (vp, its, other) = (vp("vp"), session("child:m.child-1"), session("s"));
+        let (mission, parent) = (MissionId::new("m.child-1").expect("valid"), MissionId::new("m").expect("valid"));
+        let left = LeftBehind { vp: vp.clone(), session: its.clone(), mission, parent };
+        let workspaces = open();
+        workspaces.leave(&left).expect("nothing is there");
+        assert!(workspaces.left().is_empty());
+        for session in [&its, &other] {
+            room.try_take(5).expect("there is room");
+            let place = workspaces.place(&vp, session);
+            fs::create_dir_all(place.join("below")).expect("made");
+            fs::write(place.join("below/file"), [0; 5]).expect("written");
+        }
+        for _ in 0..2 {
+            workspaces.leave(&left).expect("marked");
+        }
+        let workspaces = open();
+        assert_eq!(workspaces.left(), [left]);
+        for _ in 0..2 {
+            workspaces.remove(&vp, &its).expect("removed");
+            assert!(workspaces.left().is_empty() && !workspaces.place(&vp, &its).exists());
+            assert_eq!((workspaces.place(&vp, &other).exists(), room.bytes()), (true, 5), "another's stays");
+        }
     }
 }

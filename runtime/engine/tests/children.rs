@@ -20,13 +20,13 @@ use serde_json::{Value, json};
 use sortie_ambient::System;
 use sortie_callback::{Reply as Told, Request, SendError, StatusCode, Transport};
 use sortie_contract::plugin::{Brief, Verdict};
-use sortie_contract::{MissionNo, Record, Status};
+use sortie_contract::{MissionNo, Record, SessionId, Status, VpId};
 use sortie_engine::intake::DispatchError;
 use sortie_engine::recover::Others;
 use sortie_engine::{Disk, Engine, Guests, OpenLog};
 use sortie_journal::sim::{Crash, SimDisk};
 use sortie_journal::{EmbeddedLog, Journal, Options};
-use sortie_mission::Mission;
+use sortie_mission::{Mission, Retention, Retentions};
 use sortie_sandbox::{Call, Ending, Host, Reply, Stop};
 
 use away::{Away, Flaky};
@@ -450,4 +450,34 @@ async fn whenever_the_node_dies_each_child_is_there_once_and_ends_once() {
         }
         engine.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_child_had_for_itself_goes_with_it_and_its_parent_stays_for_as_long_as_any_does() {
+    let (disk, folder, seen) = (SimDisk::default(), tempfile::tempdir().unwrap(), Arc::<Seen>::default());
+    let engine = start(&disk, folder.path(), &seen);
+    engine.dispatch(bare("m", "parent:work,work")).await.unwrap();
+    until("it is done", || status(&engine, "m") == Some(Status::Completed)).await;
+    let vp = VpId::new("vp").unwrap();
+    let file = |session: &str| engine.workspaces().place(&vp, &SessionId::new(session).unwrap()).join("note.txt");
+    for session in ["m", "child:m.child-1", "child:m.child-2"] {
+        std::fs::create_dir_all(file(session).parent().unwrap()).unwrap();
+        std::fs::write(file(session), "kept").unwrap();
+    }
+    let kept = engine.find("m.child-2").unwrap().unwrap();
+    engine.keep_mission(kept, true, "ada".to_owned()).await.unwrap();
+    let general = Retention { age: Some(jiff::SignedDuration::ZERO), missions: None };
+    engine.keep_by(Retentions { general, rules: Vec::new() });
+    engine.start_retention();
+    until("what the first had is gone", || !file("child:m.child-1").exists()).await;
+    assert_eq!(status(&engine, "m.child-1"), None, "it went first");
+    // A round later.
+    engine.dispatch(bare("later", "work")).await.unwrap();
+    until("another is gone", || status(&engine, "later").is_none()).await;
+    assert!(file("child:m.child-2").exists(), "somebody wants it kept");
+    assert_eq!(status(&engine, "m"), Some(Status::Completed), "whoever had its name would have that child");
+    engine.keep_mission(kept, false, "ada".to_owned()).await.unwrap();
+    until("all of them are gone", || all(&engine).is_empty()).await;
+    assert!(!file("child:m.child-2").exists() && file("m").exists(), "others may come to that session");
+    engine.stop().await;
 }

@@ -341,10 +341,13 @@ impl Mission {
         self.envelope.parent()
     }
 
-    /// Whether a plugin of this mission may read what a child of that parent left: it is its own, or that of a mission of which both are forks.
+    /// Whether a plugin of this mission may read what a child of that parent left: it is its own; or this is a fork, and the child is of a
+    /// mission of which it is one, and was there before it was (`is_older`). An id is free again once its mission is removed: a name alone
+    /// makes nobody's child that of another one of the same name.
     #[must_use]
-    pub fn may_read_of(&self, parent: &ChildOf) -> bool {
-        parent.root == *self.envelope.root()
+    pub fn may_read_of(&self, parent: &ChildOf, is_older: bool) -> bool {
+        let is_of_its_line = self.envelope.forked_from.is_some() && parent.root == *self.envelope.root();
+        parent.mission_id == self.envelope.mission_id || (is_of_its_line && is_older)
     }
 
     /// What is told as an event where a child was dispatched: summary and detail.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sortie_contract::digest::Digest;
-use sortie_contract::envelope::{Envelope, ForkedFrom};
+use sortie_contract::envelope::{ChildOf, Envelope, ForkedFrom};
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::plugin::{LogLevel, Verdict};
 use sortie_contract::record::{Accepted, HostQuestion, Record, Stamped};
@@ -365,4 +365,36 @@ fn children_are_results_on_record_and_are_never_dispatched_again() {
     assert_eq!(next(), Some(outcome));
     let second = next();
     assert!(matches!(&second, Some(Err(CallError::Uncertain(why))) if why.contains("m-1.child-2")), "{second:?}");
+}
+
+#[test]
+fn a_mission_reads_what_its_own_children_left_and_a_fork_what_was_there_before_it() {
+    let child = |parent: &str, root: &str| ChildOf {
+        mission_id: parent.parse().expect("an id"),
+        root: root.parse().expect("an id"),
+        call: 3,
+        depth: 1,
+        tools: Vec::new(),
+        llm_calls: 0,
+        micro_usd: 0,
+        missions: 0,
+    };
+    let whole = whole();
+    let mut envelope = Envelope::clone(forked(&whole, 9).mission.envelope());
+    envelope.mission_id = "fork".parse().expect("an id");
+    let fork = Tested::admitted(Arc::new(envelope), &support::rules());
+    for (parent, root, is_older, reads, fork_reads) in [
+        ("m-1", "m-1", true, true, true),
+        // Of the mission itself, dispatched since; or of another one of its name.
+        ("m-1", "m-1", false, true, false),
+        ("fork", "m-1", false, false, true),
+        // Of another fork.
+        ("other", "m-1", true, false, true),
+        ("other", "m-1", false, false, false),
+        ("other", "other", true, false, false),
+    ] {
+        let of = child(parent, root);
+        assert_eq!(whole.mission.may_read_of(&of, is_older), reads, "{parent} {root} {is_older}");
+        assert_eq!(fork.mission.may_read_of(&of, is_older), fork_reads, "{parent} {root} {is_older}");
+    }
 }

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sortie_contract::digest::Digest;
 use sortie_contract::{SessionId, VpId};
-use sortie_engine::{CarryError, Fetched, FolderWorkspaces, SharedRoom, Workspaces};
+use sortie_engine::{CarryError, Fetched, FolderWorkspaces, LeftBehind, SharedRoom, Workspaces};
 use sortie_objects::{CHUNK_BYTES, Draft, Fault, Line, SnapshotError, Snapshots};
 use sortie_tools::{
     Carried, CarriedKind, CarryError as Uncarried, FileRead, FileState, NodeRoom as _, Remade, Workspace,
@@ -411,6 +411,26 @@ impl Workspaces for Portable {
         let kept = self.keep(vp, session);
         self.known.lock().remove(&self.place(vp, session));
         kept
+    }
+
+    // Also where no folder is here: what was kept of it may be in the store.
+    fn leave(&self, left: &LeftBehind) -> io::Result<()> {
+        self.folders.mark(left)
+    }
+
+    fn left(&self) -> Vec<LeftBehind> {
+        self.folders.left()
+    }
+
+    fn remove(&self, vp: &VpId, session: &SessionId) -> Result<(), CarryError> {
+        let place = self.place(vp, session);
+        self.shared.wait(self.snapshots.remove(&name(&place))).map_err(of)?;
+        self.known.lock().remove(&place);
+        match fs::remove_file(self.beside(&place, "json")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(of(error.into())),
+            _ => {}
+        }
+        self.folders.remove(vp, session)
     }
 }
 

@@ -347,3 +347,30 @@ async fn what_is_put_back_is_fetched_as_if_nothing_had_been() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_nobodys_goes_from_the_store_and_from_the_node_and_nothing_else_does() {
+    blocking(|store| {
+        let one = At::new(store, "one");
+        let (vp, session) = (VpId::new("vp").expect("valid"), SessionId::new("child:m.child-1").expect("valid"));
+        let (mission, parent) = ("m.child-1".parse().expect("valid"), "m".parse().expect("valid"));
+        let left = LeftBehind { vp: vp.clone(), session: session.clone(), mission, parent };
+        one.write("kept", "another's");
+        one.keep().expect("kept");
+        let place = one.portable.place(&vp, &session);
+        fs::create_dir_all(&place).expect("made");
+        fs::write(place.join("file"), "its").expect("written");
+        one.portable.keep(&vp, &session).expect("kept");
+        let kept = store.join("workspaces").join(name(&place));
+        assert!(kept.exists(), "it is in the store");
+        one.portable.leave(&left).expect("marked");
+        let one = one.restarted(store, "one");
+        assert_eq!(one.portable.left(), [left]);
+        one.portable.remove(&vp, &session).expect("removed");
+        assert!(!kept.exists() && !place.exists() && one.portable.left().is_empty());
+        assert_eq!(one.portable.fetch_back(&vp, &session).expect("looked for"), Fetched::Nothing);
+        assert_eq!(one.fetch().expect("here"), Fetched::Here);
+        assert_eq!(one.read("kept"), "another's");
+    })
+    .await;
+}

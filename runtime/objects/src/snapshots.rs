@@ -146,6 +146,15 @@ impl Snapshots {
         Self { objects, writer, node }
     }
 
+    /// Removes all that the store has of a folder to which nobody comes back: its snapshots, their packs, and who had it.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]: some may be left.
+    pub async fn remove(&self, place: &str) -> Result<(), SnapshotError> {
+        self.objects.remove_below(&format!("{WORKSPACES}/{place}")).await?;
+        Ok(())
+    }
+
     /// Finds out what the store has of a folder.
     ///
     /// # Errors

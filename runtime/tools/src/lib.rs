@@ -34,5 +34,5 @@ pub use tool::{Bill, CallContext, Tool};
 pub use toolbox::{Found, Toolbox};
 pub use workspace::{
     Carried, CarriedKind, CarryError, Contents, Copied, CopyError, FileRead, FileState, NodeRoom, Remade, RemadeFile,
-    WeakWorkspace, Workspace, WorkspaceBounds, WorkspaceError, state_now,
+    WeakWorkspace, Workspace, WorkspaceBounds, WorkspaceError, remove_folder, state_now,
 };

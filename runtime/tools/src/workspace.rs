@@ -24,7 +24,9 @@ mod path;
 mod quota;
 mod walk;
 
-pub use carry::{Carried, CarriedKind, CarryError, Contents, FileRead, FileState, Remade, RemadeFile, state_now};
+pub use carry::{
+    Carried, CarriedKind, CarryError, Contents, FileRead, FileState, Remade, RemadeFile, remove_folder, state_now,
+};
 pub use copy::{Copied, CopyError};
 pub(crate) use foreign::{Measure, Survey};
 pub(crate) use path::{Place, normal};

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use sortie_contract::id::CallNo;
 use sortie_contract::{MissionId, MissionNo, Status};
 use sortie_journal::Head;
@@ -52,18 +52,18 @@ pub(super) enum Due {
 pub(crate) struct Found {
     /// Missions that have begun and not ended.
     begun: FxHashMap<MissionId, MissionNo>,
-    /// Children that have not ended.
+    /// Children that have not ended: whose they are.
     open: Vec<(MissionNo, MissionId)>,
     /// Missions some of whose children have ended.
-    look: BTreeSet<MissionNo>,
+    ended_of: FxHashSet<MissionId>,
 }
 
 impl Found {
-    /// Takes a mission in, by its head; to be called in the order of acceptance.
+    /// Takes a mission in, by its head, in any order: one that was dispatched by a node which took its parent over may come before that.
     pub(crate) fn add(&mut self, no: MissionNo, head: &Head) {
         if let Some((parent, _)) = head.idempotency_key.dispatched_by(&head.mission_id) {
             if head.status.is_final() {
-                self.look.extend(self.begun.get(&parent));
+                self.ended_of.insert(parent);
             } else {
                 self.open.push((no, parent));
             }
@@ -74,11 +74,24 @@ impl Found {
     }
 }
 
+/// A child that is about to be accepted. Whoever dispatches it may go half-way: it is expected for no longer than that.
+pub(super) struct Expected<'a> {
+    children: &'a Children,
+    child: MissionId,
+}
+
+impl Drop for Expected<'_> {
+    fn drop(&mut self) {
+        self.children.family.lock().expected.remove(&self.child);
+    }
+}
+
 impl Children {
     /// Takes in what a start has found.
     pub(crate) fn take_in(&self, found: Found) {
         let mut family = self.family.lock();
-        let (mut look, mut orphans) = (found.look, Vec::new());
+        let ended_of = found.ended_of.iter().filter_map(|parent| found.begun.get(parent).copied());
+        let (mut look, mut orphans) = (ended_of.collect::<BTreeSet<MissionNo>>(), Vec::new());
         for (child, parent) in found.open {
             match found.begun.get(&parent) {
                 Some(&parent) => {
@@ -88,21 +101,18 @@ impl Children {
                 None => orphans.push(child),
             }
         }
-        family.due.extend(look.into_iter().map(|parent| (Due::Look(parent), 0)));
+        // First: they may get a turn at any moment, and nothing that is seen to for others is to stand before that.
         if !orphans.is_empty() {
             family.due.push_back((Due::Cancel(orphans), 0));
         }
+        family.due.extend(look.into_iter().map(|parent| (Due::Look(parent), 0)));
         self.changed.notify_one();
     }
 
-    /// A mission of that name is about to be accepted, and is this one's.
-    pub(super) fn expect(&self, child: MissionId, parent: MissionNo) {
-        self.family.lock().expected.insert(child, parent);
-    }
-
-    /// It came to nothing.
-    pub(super) fn expect_no_more(&self, child: &MissionId) {
-        self.family.lock().expected.remove(child);
+    /// A mission of that name may be accepted for as long as this is held, and is this one's.
+    pub(super) fn expect(&self, child: MissionId, parent: MissionNo) -> Expected<'_> {
+        self.family.lock().expected.insert(child.clone(), parent);
+        Expected { children: self, child }
     }
 
     /// A child was accepted: whose it is.
@@ -169,5 +179,87 @@ impl Family {
             }
         }
         Some(parent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use sortie_contract::digest::Digest;
+    use sortie_contract::envelope::Envelope;
+    use sortie_contract::id::IdempotencyKey;
+    use sortie_contract::{SessionId, Timestamp};
+
+    use super::*;
+
+    const CALL: CallNo = CallNo(7);
+
+    fn id(name: &str) -> MissionId {
+        MissionId::new(name).expect("an id")
+    }
+
+    fn head(id: &MissionId, key: &str, status: Status) -> Head {
+        let envelope = json!({
+            "mission_id": id.as_str(), "vp_id": "vp", "source_instance_id": "s", "target_instance_id": "t",
+            "mission_type": "automation", "objective": "o", "idempotency_key": key, "trace_id": "t",
+            "created_at": "2026-11-22T00:00:00Z",
+        });
+        let envelope = Envelope::parse_accepted(&envelope.to_string()).expect("valid").envelope;
+        let (session, lane) = (SessionId::of(&envelope.vp_id), "lane".parse().expect("an id"));
+        let head = Head::accepted(&envelope, Digest::of(b"e"), session, lane, Timestamp::UNIX_EPOCH);
+        Head { status, ..head }
+    }
+
+    /// What is due of a start that finds these, in this order.
+    fn due(found: &[(u64, &Head)]) -> Vec<String> {
+        let mut families = Found::default();
+        found.iter().for_each(|(no, head)| families.add(MissionNo(*no), head));
+        let children = Children::default();
+        children.take_in(families);
+        std::iter::from_fn(|| children.next()).map(|(due, _)| format!("{due:?}")).collect()
+    }
+
+    #[test]
+    fn a_parent_is_looked_at_wherever_its_children_stand_and_whatever_became_of_them() {
+        let parent = id("night");
+        let child = MissionId::of_child(&parent, CALL);
+        let key = IdempotencyKey::of_child(&parent, CALL);
+        for (of_parent, of_child, expected) in [
+            (Status::Running, Status::Running, "Look(MissionNo(2))"),
+            (Status::Running, Status::Completed, "Look(MissionNo(2))"),
+            (Status::Blocked, Status::Queued, "Look(MissionNo(2))"),
+            (Status::Blocked, Status::Failed, "Look(MissionNo(2))"),
+            (Status::Completed, Status::Running, "Cancel([MissionNo(1)])"),
+            (Status::Completed, Status::Completed, ""),
+        ] {
+            let (parent, child) = (head(&parent, "k", of_parent), head(&child, key.as_str(), of_child));
+            let expected: Vec<&str> = Some(expected).filter(|due| !due.is_empty()).into_iter().collect();
+            assert_eq!(due(&[(1, &child), (2, &parent)]), expected, "{of_child} before {of_parent}");
+            assert_eq!(due(&[(2, &parent), (1, &child)]), expected, "{of_child} behind {of_parent}");
+        }
+    }
+
+    #[test]
+    fn orphans_are_cancelled_before_anything_is_seen_to() {
+        let (parent, gone) = (id("night"), id("gone"));
+        let of = |parent: &MissionId| {
+            let key = IdempotencyKey::of_child(parent, CALL);
+            head(&MissionId::of_child(parent, CALL), key.as_str(), Status::Running)
+        };
+        let (parent, child, orphan) = (head(&parent, "k", Status::Running), of(&parent), of(&gone));
+        let due = due(&[(1, &parent), (2, &child), (3, &orphan)]);
+        assert_eq!(due, ["Cancel([MissionNo(3)])", "Look(MissionNo(1))"]);
+    }
+
+    #[test]
+    fn a_child_is_expected_for_as_long_as_somebody_dispatches_it() {
+        let children = Children::default();
+        let (parent, child) = (MissionNo(1), MissionId::of_child(&id("night"), CALL));
+        drop(children.expect(child.clone(), parent));
+        assert_eq!(children.begins(MissionNo(2), &child), None, "its dispatch came to nothing");
+        let expected = children.expect(child.clone(), parent);
+        assert_eq!(children.begins(MissionNo(2), &child), Some(parent));
+        drop(expected);
+        assert_eq!(children.of(parent), [MissionNo(2)], "it has begun");
     }
 }

@@ -108,6 +108,17 @@ impl Engine {
         Ok(())
     }
 
+    /// A session is nobody's any more: where its files are matters to none. Blocks.
+    pub(crate) fn forget_where_files_are(&self, vp: &VpId, session: &SessionId) {
+        if self.log.fleet().is_none() {
+            return;
+        }
+        let folder = self.workspaces.place(vp, session);
+        self.fleet.sessions.unwritten.lock().remove(&folder);
+        // Most have none.
+        let _ = fs::remove_file(mark(&folder));
+    }
+
     /// Beside the folders of sessions.
     fn adopting(&self) -> PathBuf {
         let (vp, session) = (VpId::new(ADOPTING), SessionId::new(ADOPTING));

@@ -12,6 +12,7 @@ use sortie_mission::replay::{Asked, Recorded};
 use sortie_sandbox::{BoxFuture, Stop};
 
 use super::{RunHost, stop, unquoted};
+use crate::children::NotRead;
 use crate::keep::{NotKept, Source};
 use crate::live::Wait;
 use crate::rehearsal::no_artifact_of;
@@ -95,10 +96,27 @@ impl RunHost {
             Some(Recorded::Answer { answer, .. }) => Some(unquoted(&answer).parse().ok()),
             _ => None,
         };
+        let wanted = if recorded.is_some() { None } else { Some(name.as_str()) };
         let left = match recorded {
             // Nothing was there, and nothing need be looked for.
-            Some(None) => None,
-            _ => self.engine.left_by_child(&self.live, &mission, &name).await.map_err(|_| Stop::Over)?,
+            Some(None) => Ok(None),
+            _ => self.engine.left_by_child(&self.live, self.run, &mission, wanted).await,
+        };
+        let left = match left {
+            Ok(left) => left,
+            Err(NotRead::Over) => return Err(Stop::Over),
+            // It is on record that it was there.
+            Err(NotRead::Unreadable(error)) if recorded.is_some() => {
+                return Err(Stop::Crash(Crash::Unrunnable(format!(
+                    "the artifact `{name}` of `{mission}` cannot be read: {error}"
+                ))));
+            }
+            // What has been lost of a mission is not there, for its parent as for a replay.
+            Err(NotRead::Unreadable(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(no = %self.live.no, mission, name, error, "what a child left cannot be read: its parent is told that it is not there");
+                None
+            }
         };
         let sha256 = match recorded {
             Some(recorded) => recorded,

@@ -252,7 +252,7 @@ impl<'a> Remade<'a> {
     /// # Errors
     /// The disk says no.
     pub fn new(aside: &'a Path) -> io::Result<Self> {
-        gone(aside)?;
+        remove_folder(aside)?;
         private_root(aside)?;
         let dir = Dir::open_ambient_dir(aside, ambient_authority())?;
         Ok(Self { aside, dir, is_placed: false })
@@ -295,7 +295,7 @@ impl<'a> Remade<'a> {
     /// The disk says no: what was there before is there still, or, for a killed process, beside it.
     pub fn place(mut self, root: &Path, before: &Path) -> io::Result<u64> {
         synced(&self.dir)?;
-        gone(before)?;
+        remove_folder(before)?;
         let was_there = match fs::rename(root, before) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             moved => moved.map(|()| true)?,
@@ -309,7 +309,7 @@ impl<'a> Remade<'a> {
         self.is_placed = true;
         root.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())?;
         // It is in its place, whatever is left of the other.
-        Ok(gone(before).unwrap_or_else(|error| {
+        Ok(remove_folder(before).unwrap_or_else(|error| {
             tracing::warn!(folder = %before.display(), %error, "what was a workspace before cannot be removed");
             0
         }))
@@ -319,7 +319,7 @@ impl<'a> Remade<'a> {
 impl Drop for Remade<'_> {
     fn drop(&mut self) {
         if !self.is_placed {
-            gone(self.aside).ok();
+            remove_folder(self.aside).ok();
         }
     }
 }
@@ -338,8 +338,11 @@ impl RemadeFile {
     }
 }
 
-/// Removes a folder, and says how many bytes of files that was. Nothing there is no error.
-fn gone(folder: &Path) -> io::Result<u64> {
+/// Removes the folder of a workspace in which nobody works, and says how many bytes of files that was. Nothing there is no error.
+///
+/// # Errors
+/// The disk says no: some of it may be left.
+pub fn remove_folder(folder: &Path) -> io::Result<u64> {
     let bytes = super::quota::count(folder).bytes;
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
@@ -464,9 +467,9 @@ mod tests {
         open_up(&shut).expect("opened");
         assert_eq!([&shut, &middle, &inner].map(|folder| mode(folder)), [0o700; 3]);
         assert_eq!(mode(&outside), 0o555);
-        gone(&shut).expect("removed");
+        remove_folder(&shut).expect("removed");
         assert!(!shut.exists() && outside.is_dir());
-        assert_eq!(gone(&shut).expect("nothing there"), 0);
+        assert_eq!(remove_folder(&shut).expect("nothing there"), 0);
     }
 
     #[test]
