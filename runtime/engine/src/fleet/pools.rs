@@ -60,6 +60,32 @@ struct Sharing {
     lacked: Option<Duration>,
 }
 
+impl Sharing {
+    /// Whether there is something to say of a pool.
+    fn has_to_say(&self, pool: &str, offer: &Offer) -> bool {
+        !offer.is_nothing() || !self.clean.contains(pool)
+    }
+
+    /// So much is asked for: until the answer is there, nobody knows what the store has of it. What is never heard may have happened.
+    fn asks(&mut self, asks: &[PoolAsk]) {
+        for ask in asks {
+            self.clean.remove(&ask.pool);
+        }
+    }
+
+    /// What came of it.
+    fn hears(&mut self, ask: PoolAsk, said: PoolSaid) {
+        if said.held == 0 && ask.lacks == 0 {
+            self.clean.insert(ask.pool);
+        }
+    }
+
+    /// What was found of pools that nobody here knows is said, or there was nothing.
+    fn has_looked(&mut self, at_strays: bool) {
+        self.strays = self.strays.saturating_sub(u32::from(at_strays));
+    }
+}
+
 impl Engine {
     /// Starts to share out with the other nodes of the store. Where this node has its store for itself there is nothing to start.
     pub(crate) fn start_pools(self: &Arc<Self>) {
@@ -113,19 +139,23 @@ impl Engine {
             sharing.clean.clear();
         }
         let strays = self.strays(sharing).await;
+        let at_strays = strays.is_some();
         let wall = self.ambient.wall();
         // What a lane that is shut takes nothing of it keeps from nobody.
         let open = |(_, bill): &(MissionNo, Bill)| self.settings.hours.shut(&bill.lane, wall).is_none();
         let (waiting, bills): (Vec<MissionNo>, Vec<Bill>) =
             self.commit.put_off().bills().into_iter().filter(open).unzip();
-        let Asks { of, asks, gives } = self.asks(sharing, strays, &bills);
+        let Asks { of, asks, gives } = self.asks(sharing, strays.unwrap_or_default(), &bills);
         if asks.is_empty() {
+            sharing.has_looked(at_strays);
             return Ok(false);
         }
         if gives {
             self.log.barrier()?.await?;
         }
+        sharing.asks(&asks);
         let said = fleet.exchange(sharing.shares.clone(), asks.clone()).await?;
+        sharing.has_looked(at_strays);
         let (mut lacks, mut runs) = (false, false);
         for ((of, ask), said) in of.into_iter().zip(asks).zip(said) {
             let PoolSaid { held, others_hold: hold, others_lack: lack, others_used: used } = said;
@@ -136,11 +166,7 @@ impl Engine {
                 Of::Budget(of) => self.commit.wider().take(of, held, others),
                 Of::Nobody => {}
             }
-            if held == 0 && ask.lacks == 0 {
-                sharing.clean.insert(ask.pool);
-            } else {
-                sharing.clean.remove(&ask.pool);
-            }
+            sharing.hears(ask, said);
         }
         if runs {
             self.pump();
@@ -166,7 +192,7 @@ impl Engine {
                 all.push((pool, u64::MAX, Offer::default(), Of::Nobody));
             }
         }
-        all.retain(|(pool, _, offer, _)| !offer.is_nothing() || !sharing.clean.contains(pool));
+        all.retain(|(pool, _, offer, _)| sharing.has_to_say(pool, offer));
         let ask = |(pool, limit, offer, of): (String, u64, Offer, Of)| {
             let Offer { keeps, lacks, least, spare, used, .. } = offer;
             (of, PoolAsk { pool, limit, keeps, lacks, least, spare, used })
@@ -176,16 +202,53 @@ impl Engine {
     }
 
     /// Pools of which shares of this node have parts: what a process before this one had, or a node that is gone, of what is not
-    /// configured here.
-    async fn strays(self: &Arc<Self>, sharing: &mut Sharing) -> Vec<String> {
+    /// configured here. Nothing, where that need not be known any more, or cannot be known now.
+    async fn strays(self: &Arc<Self>, sharing: &mut Sharing) -> Option<Vec<String>> {
         if sharing.strays == 0 {
-            return Vec::new();
+            return None;
         }
-        sharing.strays -= 1;
         let (engine, shares) = (Arc::clone(self), sharing.shares.clone());
         let found = self.ambient.unblock(move || engine.log.fleet()?.pools(&shares).ok()).await;
-        let found: Vec<String> = found.ok().flatten().unwrap_or_default();
+        let found: Vec<String> = found.ok().flatten()?;
         sharing.clean.retain(|pool| !found.contains(pool));
-        found
+        Some(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(lacks: u64) -> PoolAsk {
+        PoolAsk { pool: "lane:x".to_owned(), limit: 2, keeps: 0, lacks, least: lacks, spare: 0, used: 0 }
+    }
+
+    #[test]
+    fn what_was_asked_for_and_never_heard_is_said_again_though_there_is_nothing_to_say() {
+        let (mut sharing, nothing) = (Sharing { strays: 2, ..Sharing::default() }, Offer::default());
+        let says = |sharing: &Sharing| sharing.has_to_say("lane:x", &nothing);
+        assert!(says(&sharing), "nobody knows what a process before this one had");
+        sharing.asks(&[ask(0)]);
+        assert!(says(&sharing));
+        sharing.hears(ask(0), PoolSaid::default());
+        assert!(!says(&sharing), "the store knows");
+        assert!(sharing.has_to_say("lane:x", &Offer { lacks: 1, ..nothing }));
+        // The answer does not come, and what wanted it is gone: the store may have given it all the same.
+        sharing.asks(&[ask(1)]);
+        assert!(says(&sharing));
+        sharing.hears(ask(1), PoolSaid { held: 1, ..PoolSaid::default() });
+        assert!(says(&sharing), "it is to be given back");
+        sharing.asks(&[ask(0)]);
+        sharing.hears(ask(0), PoolSaid::default());
+        assert!(!says(&sharing));
+    }
+
+    #[test]
+    fn what_nobody_here_knows_is_looked_for_until_so_many_answers_have_come() {
+        let mut sharing = Sharing { strays: 2, ..Sharing::default() };
+        for (at_strays, left) in [(false, 2), (true, 1), (false, 1), (true, 0), (true, 0)] {
+            sharing.has_looked(at_strays);
+            assert_eq!(sharing.strays, left);
+        }
     }
 }
