@@ -58,6 +58,8 @@ struct Sharing {
     clean: BTreeSet<String>,
     /// For how long it has lacked some.
     lacked: Option<Duration>,
+    /// Nothing is shared out, for a reason that does not pass by itself, and people were told.
+    is_broken: bool,
 }
 
 impl Sharing {
@@ -80,6 +82,32 @@ impl Sharing {
         }
     }
 
+    /// Whether it works: what does not pass by itself people are told, once, until it does.
+    fn tells(&mut self, error: Option<&WriteError>) {
+        // Of a node that ends because of it others say so.
+        let is_passing =
+            |error: &WriteError| matches!(error, WriteError::Overloaded | WriteError::Closed | WriteError::TakenOver);
+        let passes = error.is_none_or(is_passing);
+        match error {
+            None if self.is_broken => {
+                tracing::info!("lanes and budgets are shared out among the nodes of the store again");
+            }
+            None => {}
+            Some(error) if passes || self.is_broken => {
+                let error = error as &dyn std::error::Error;
+                tracing::debug!(error, "the other nodes of the store cannot be asked for lanes and budgets now");
+            }
+            Some(error) => {
+                let error = error as &dyn std::error::Error;
+                tracing::error!(
+                    error,
+                    "lanes and budgets cannot be shared out: this node goes on with what it holds of them, and no more"
+                );
+            }
+        }
+        self.is_broken = error.is_some() && (self.is_broken || !passes);
+    }
+
     /// What was found of pools that nobody here knows is said, or there was nothing.
     fn has_looked(&mut self, at_strays: bool) {
         self.strays = self.strays.saturating_sub(u32::from(at_strays));
@@ -97,17 +125,9 @@ impl Engine {
             loop {
                 let Some(engine) = engine.upgrade() else { return };
                 let begun = ambient.steady();
-                let lacks = match engine.share_out(&mut sharing).await {
-                    Ok(lacks) => lacks,
-                    Err(error) => {
-                        let error = &error as &dyn std::error::Error;
-                        tracing::debug!(
-                            error,
-                            "the other nodes of the store cannot be asked for lanes and budgets now"
-                        );
-                        true
-                    }
-                };
+                let outcome = engine.share_out(&mut sharing).await;
+                sharing.tells(outcome.as_ref().err());
+                let lacks = outcome.unwrap_or(true);
                 drop(engine);
                 let since = *sharing.lacked.get_or_insert(begun);
                 let rest = if lacks {
@@ -241,6 +261,24 @@ mod tests {
         sharing.asks(&[ask(0)]);
         sharing.hears(ask(0), PoolSaid::default());
         assert!(!says(&sharing));
+    }
+
+    #[test]
+    fn people_are_told_of_what_does_not_pass_until_it_works() {
+        let mut sharing = Sharing::default();
+        let broken = WriteError::Pools { why: "permission denied for table sortie_pools".into() };
+        let steps = [
+            (Some(WriteError::Overloaded), false),
+            (Some(broken.clone()), true),
+            (Some(WriteError::Overloaded), true),
+            (Some(broken), true),
+            (None, false),
+            (Some(WriteError::Closed), false),
+        ];
+        for (step, (error, is_broken)) in steps.into_iter().enumerate() {
+            sharing.tells(error.as_ref());
+            assert_eq!(sharing.is_broken, is_broken, "step {step}");
+        }
     }
 
     #[test]

@@ -219,7 +219,7 @@ impl Fleet for PostgresLog {
         let mut found = Vec::new();
         for row in self.rows(pools::ALL, Vec::new())? {
             let name = log::text(row.get(0));
-            // Whoever asks for one that cannot be read is told so.
+            // Of one that cannot be read it is said where it is asked for.
             if pools::decode(&name, row.get(1)).is_ok_and(|pool| pool.has(shares)) {
                 found.push(name);
             }
