@@ -28,6 +28,9 @@ pub struct PoolAsk {
     pub spare: u64,
     /// How much of what it keeps never comes back.
     pub used: u64,
+    /// Since when the oldest has waited of what it lacks that for, by the store's clock, where that may need several pools at once: the same
+    /// in each of them, and it does not change while that waits.
+    pub since_ms: Option<i64>,
 }
 
 /// How a pool stands to a node.
@@ -49,6 +52,13 @@ const FORGOTTEN_MS: i64 = 15_000;
 /// Whoever lacks something says so again after so long.
 const AGAIN_MS: i64 = 5_000;
 
+/// In each span of so long...
+const ROUND_MS: i64 = 15_000;
+
+/// ... those stand in the line for so long by the age of what they wait for who say it: see [`goes_by_age`]. That is time for each to
+/// exchange several times, which it does once a second.
+const BY_AGE_MS: i64 = 6_000;
+
 /// What a share has of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Part {
@@ -69,6 +79,15 @@ struct Part {
 pub(crate) struct Pool {
     /// By share. Who holds nothing and lacks nothing is not there.
     parts: Vec<Part>,
+}
+
+/// Whether places in the line go by the age of what is waited for, and all that is free is kept for whoever is first.
+///
+/// Nodes that need two pools at once may each get one, give it back because another lacks it, and get the other instead, without end. By
+/// age they stand in one order in all pools; then nobody gets anything again that the first lacks, which so has all that it needs, unless
+/// that is in use. Between, what one holds in vain goes round: nothing lies idle for longer.
+fn goes_by_age(now_ms: i64) -> bool {
+    now_ms.rem_euclid(ROUND_MS) < BY_AGE_MS
 }
 
 const VERSION: u8 = 1;
@@ -104,13 +123,15 @@ impl Pool {
         };
         let limit = self.parts.iter().map(|part| part.limit).fold(ask.limit, u64::min);
         let mut left = limit.saturating_sub(said.others_hold).saturating_sub(ask.keeps);
-        // Its place in the line: where it stood, or behind all.
-        let since_ms = own.filter(|part| part.lacks_at(now_ms)).map_or(now_ms, |part| part.since_ms);
+        // Its place in the line: by the age of what it waits for, where it stood, or behind all.
+        let by_age = ask.since_ms.filter(|_| goes_by_age(now_ms));
+        let stood = own.filter(|part| part.lacks_at(now_ms)).map(|part| part.since_ms);
+        let since_ms = by_age.or(stood).unwrap_or(now_ms);
         let mut line: Vec<&Part> = self.parts.iter().filter(|part| part.lacks_at(now_ms)).collect();
         line.sort_unstable_by_key(|part| part.place());
         let (first, behind) = line.split_at(line.partition_point(|part| part.place() < (since_ms, me.0)));
         for part in first {
-            if part.least <= left {
+            if by_age.is_some() || part.least <= left {
                 left -= part.lacks.min(left);
             }
         }
@@ -129,7 +150,7 @@ impl Pool {
                 least: ask.least.min(lacks),
                 used: ask.used,
                 // Who got something stands behind those that got nothing.
-                since_ms: if granted > 0 { now_ms } else { since_ms },
+                since_ms: if granted > 0 && by_age.is_none() { now_ms } else { since_ms },
                 said_ms: now_ms,
             };
             if let Some(own) = own
@@ -177,13 +198,73 @@ mod tests {
 
     fn ask(keeps: u64, lacks: u64) -> PoolAsk {
         let least = lacks.min(1);
-        PoolAsk { pool: "lane:x".to_owned(), limit: 4, keeps, lacks, least, spare: 0, used: 0 }
+        PoolAsk { pool: "lane:x".to_owned(), limit: 4, keeps, lacks, least, spare: 0, used: 0, since_ms: None }
     }
 
     impl Pool {
         fn says(&mut self, now_ms: i64, me: ShareNo, ask: &PoolAsk) -> u64 {
             self.exchange(now_ms, &[me], me, ask).0.held
         }
+    }
+
+    /// A node with one call at a time that needs some of each of two pools, and follows the core's rule: while others lack some, it keeps
+    /// only what begins.
+    #[derive(Debug, Default)]
+    struct Caller {
+        held: [u64; 2],
+        others_lack: [u64; 2],
+        wants: Option<[u64; 2]>,
+        since_ms: i64,
+    }
+
+    impl Caller {
+        /// Whether its call is made, which has ended when it says something again.
+        fn says(&mut self, now_ms: i64, me: ShareNo, limit: u64, pools: &mut [Pool; 2]) -> bool {
+            let (wants, since_ms) = (self.wants.unwrap_or_default(), self.wants.map(|_| self.since_ms));
+            for (at, pool) in pools.iter_mut().enumerate() {
+                let keeps = if self.others_lack[at] > 0 { 0 } else { self.held[at].min(wants[at]) };
+                let lacks = wants[at] - keeps;
+                let ask = PoolAsk { limit, least: lacks, since_ms, ..ask(keeps, lacks) };
+                let (said, _) = pool.exchange(now_ms, &[me], me, &ask);
+                (self.held[at], self.others_lack[at]) = (said.held, said.others_lack);
+            }
+            let is_made = self.wants.is_some() && self.held[0] >= wants[0] && self.held[1] >= wants[1];
+            if is_made {
+                self.wants = None;
+            }
+            is_made
+        }
+    }
+
+    #[test]
+    fn of_two_that_need_two_pools_each_the_one_that_has_waited_longer_has_both_and_then_the_other() {
+        let mut pools = [Pool::default(), Pool::default()];
+        let caller = |since_ms| Caller { wants: Some([1, 1]), since_ms, ..Caller::default() };
+        let (mut a, mut b, mut c) = (caller(10), caller(20), caller(0));
+        let gives = PoolAsk { limit: 1, ..ask(0, 0) };
+        assert!(c.says(0, C, 1, &mut pools));
+        assert!(!a.says(10, A, 1, &mut pools) && !b.says(20, B, 1, &mut pools));
+        // The one is free before the other, and goes to the first; who is told by then that another lacks it.
+        pools[0].says(30, C, &gives);
+        assert!(!a.says(40, A, 1, &mut pools) && !b.says(50, B, 1, &mut pools));
+        pools[1].says(60, C, &gives);
+        assert_eq!((a.held, a.others_lack, b.held), ([1, 0], [1, 1], [0, 0]));
+        assert!(a.says(70, A, 1, &mut pools), "it keeps its place where it gives back what it could not use");
+        assert!(!b.says(80, B, 1, &mut pools) && !a.says(90, A, 1, &mut pools));
+        assert!(b.says(100, B, 1, &mut pools));
+    }
+
+    #[test]
+    fn what_the_first_waits_for_lies_idle_for_some_seconds_and_no_longer() {
+        let mut pool = Pool::default();
+        let dear = PoolAsk { least: 4, since_ms: Some(0), ..ask(0, 4) };
+        let small = PoolAsk { since_ms: Some(5), ..ask(0, 1) };
+        assert_eq!(pool.says(10, A, &ask(0, 2)), 2);
+        assert_eq!((pool.says(20, B, &dear), pool.says(30, C, &small)), (0, 0), "two are free, and kept for the first");
+        assert_eq!((pool.says(BY_AGE_MS, B, &dear), pool.says(BY_AGE_MS + 1, C, &small)), (0, 1));
+        let again = PoolAsk { keeps: 1, ..small };
+        assert_eq!(pool.says(ROUND_MS, B, &dear), 0);
+        assert_eq!(pool.says(ROUND_MS + 1, C, &again), 1);
     }
 
     #[test]
@@ -264,6 +345,34 @@ mod tests {
     }
 
     proptest! {
+        /// Whoever needs some of two pools at once gets it, however the nodes came to hold a part of it each.
+        #[test]
+        fn calls_that_need_two_pools_are_all_made(
+            wants in prop::collection::vec((1_u64..=4, 1_u64..=4), 3..40),
+            steps in prop::collection::vec((0_usize..3, 0_i64..900), 0..80),
+            turn in 0_usize..3,
+        ) {
+            let (nodes, mut pools, mut now_ms) = ([A, B, C], [Pool::default(), Pool::default()], 0);
+            let mut wants = wants.into_iter().map(|(x, y)| [x, y]);
+            let mut callers: [Caller; 3] =
+                std::array::from_fn(|_| Caller { wants: wants.next(), ..Caller::default() });
+            for (node, passes) in steps {
+                now_ms += passes;
+                let caller = &mut callers[node];
+                if caller.wants.is_none() {
+                    (caller.wants, caller.since_ms) = (wants.next(), now_ms);
+                }
+                caller.says(now_ms, nodes[node], 4, &mut pools);
+            }
+            // Three such spans, and what is left of the one in which this begins.
+            for step in 0..4 * ROUND_MS / 300 {
+                now_ms += 300;
+                let node = (turn + usize::try_from(step).expect("a few")) % 3;
+                callers[node].says(now_ms, nodes[node], 4, &mut pools);
+            }
+            prop_assert!(callers.iter().all(|caller| caller.wants.is_none()), "{callers:?}");
+        }
+
         /// Whatever nodes ask, with whatever limits, in whatever order: nobody is given more than the smallest limit leaves, everybody keeps
         /// what it keeps, and where one alone lacks something that is there, it gets it.
         #[test]

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::select;
-use sortie_contract::{LaneId, MissionNo};
+use sortie_contract::{LaneId, MissionNo, Timestamp};
 use sortie_journal::{PoolAsk, PoolSaid, ShareNo, WriteError};
 use sortie_mission::pool::{Offer, Others};
-use sortie_mission::wider::{Bill, PartOf};
+use sortie_mission::wider::{Bill, PartOf, PartOffer};
 
 use crate::Engine;
 
@@ -30,12 +30,34 @@ const GATHERS: Duration = Duration::from_millis(5);
 /// So many looks after a share has come, and no more, it is looked whether it has parts of pools that nobody here knows.
 const STRAYS: u32 = 60;
 
+/// By so much the store's clock may go away from where it was told before those who wait are put in line by it anew: whoever changes places
+/// with another all the time may never have all that it needs.
+const CLOCKS_MS: u64 = 5_000;
+
 /// What a part is of, here.
 enum Of {
     Lane(LaneId),
     Budget(PartOf),
     /// Nobody here wants any of it: what shares of this node had of it is given back.
     Nobody,
+}
+
+/// What there is to say of a part.
+struct Says {
+    of: Of,
+    pool: String,
+    limit: u64,
+    offer: Offer,
+    /// Since when the oldest call waits for some of it, by the store's clock.
+    since_ms: Option<i64>,
+}
+
+impl Says {
+    fn ask(self) -> (Of, PoolAsk) {
+        let Self { of, pool, limit, offer, since_ms } = self;
+        let Offer { keeps, lacks, least, spare, used, .. } = offer;
+        (of, PoolAsk { pool, limit, keeps, lacks, least, spare, used, since_ms })
+    }
 }
 
 /// What there is to say.
@@ -58,6 +80,8 @@ struct Sharing {
     clean: BTreeSet<String>,
     /// For how long it has lacked some.
     lacked: Option<Duration>,
+    /// By how much the store's clock is ahead of this node's.
+    ahead_ms: i64,
     /// Nothing is shared out, for a reason that does not pass by itself, and people were told.
     is_broken: bool,
 }
@@ -66,6 +90,18 @@ impl Sharing {
     /// Whether there is something to say of a pool.
     fn has_to_say(&self, pool: &str, offer: &Offer) -> bool {
         !offer.is_nothing() || !self.clean.contains(pool)
+    }
+
+    /// That it is so much now, as far as the two can be told apart.
+    fn sets_clock(&mut self, ahead_ms: i64) {
+        if self.ahead_ms.abs_diff(ahead_ms) > CLOCKS_MS {
+            self.ahead_ms = ahead_ms;
+        }
+    }
+
+    /// A moment of this node's clock, by the store's.
+    fn by_store(&self, at: Timestamp) -> i64 {
+        at.as_millisecond().saturating_add(self.ahead_ms)
     }
 
     /// So much is asked for: until the answer is there, nobody knows what the store has of it. What is never heard may have happened.
@@ -161,6 +197,7 @@ impl Engine {
         let strays = self.strays(sharing).await;
         let at_strays = strays.is_some();
         let wall = self.ambient.wall();
+        sharing.sets_clock(self.store_time().as_millisecond().saturating_sub(wall.as_millisecond()));
         // What a lane that is shut takes nothing of it keeps from nobody.
         let open = |(_, bill): &(MissionNo, Bill)| self.settings.hours.shut(&bill.lane, wall).is_none();
         let (waiting, bills): (Vec<MissionNo>, Vec<Bill>) =
@@ -200,24 +237,26 @@ impl Engine {
     /// What there is to say of each pool, while these calls wait for their payment.
     fn asks(&self, sharing: &Sharing, strays: Vec<String>, bills: &[Bill]) -> Asks {
         let lanes = self.desk.offers(self.takes_turns(), &self.ambient);
-        let lanes =
-            lanes.into_iter().map(|(lane, limit, offer)| (format!("lane:{lane}"), limit, offer, Of::Lane(lane)));
+        let of_lane = |(lane, limit, offer): (LaneId, u64, Offer)| {
+            // Whoever waits for a slot needs nothing else at once: it stands where it asked first.
+            Says { pool: format!("lane:{lane}"), of: Of::Lane(lane), limit, offer, since_ms: None }
+        };
         let budgets = self.commit.wider().offers(self.ambient.wall(), bills);
         let gives = budgets.iter().any(|budget| budget.offer.gives);
-        let budgets = budgets.into_iter().map(|part| (part.pool, part.limit, part.offer, Of::Budget(part.of)));
-        let mut all: Vec<(String, u64, Offer, Of)> = lanes.chain(budgets).collect();
+        let of_budget = |PartOffer { of, pool, limit, offer, since }: PartOffer| {
+            let since_ms = since.map(|since| sharing.by_store(since));
+            Says { of: Of::Budget(of), pool, limit, offer, since_ms }
+        };
+        let mut all: Vec<Says> = lanes.into_iter().map(of_lane).chain(budgets.into_iter().map(of_budget)).collect();
         for pool in strays {
             // What is left of a span that is over counts until nobody can be in it any more.
-            if !self.commit.wider().has_pool(&pool) && !all.iter().any(|(known, ..)| *known == pool) {
-                all.push((pool, u64::MAX, Offer::default(), Of::Nobody));
+            if !self.commit.wider().has_pool(&pool) && !all.iter().any(|known| known.pool == pool) {
+                let offer = Offer::default();
+                all.push(Says { of: Of::Nobody, pool, limit: u64::MAX, offer, since_ms: None });
             }
         }
-        all.retain(|(pool, _, offer, _)| sharing.has_to_say(pool, offer));
-        let ask = |(pool, limit, offer, of): (String, u64, Offer, Of)| {
-            let Offer { keeps, lacks, least, spare, used, .. } = offer;
-            (of, PoolAsk { pool, limit, keeps, lacks, least, spare, used })
-        };
-        let (of, asks) = all.into_iter().map(ask).unzip();
+        all.retain(|says| sharing.has_to_say(&says.pool, &says.offer));
+        let (of, asks) = all.into_iter().map(Says::ask).unzip();
         Asks { of, asks, gives }
     }
 
@@ -240,7 +279,8 @@ mod tests {
     use super::*;
 
     fn ask(lacks: u64) -> PoolAsk {
-        PoolAsk { pool: "lane:x".to_owned(), limit: 2, keeps: 0, lacks, least: lacks, spare: 0, used: 0 }
+        let (pool, least) = ("lane:x".to_owned(), lacks);
+        PoolAsk { pool, limit: 2, keeps: 0, lacks, least, spare: 0, used: 0, since_ms: None }
     }
 
     #[test]
@@ -261,6 +301,15 @@ mod tests {
         sharing.asks(&[ask(0)]);
         sharing.hears(ask(0), PoolSaid::default());
         assert!(!says(&sharing));
+    }
+
+    #[test]
+    fn who_waits_keeps_its_place_though_a_clock_goes_a_little_wrong() {
+        let mut sharing = Sharing::default();
+        for (ahead_ms, counts) in [(40, 0), (-4_000, 0), (-9_000, -9_000), (-5_000, -9_000), (0, 0)] {
+            sharing.sets_clock(ahead_ms);
+            assert_eq!(sharing.by_store(Timestamp::UNIX_EPOCH), counts, "{ahead_ms}");
+        }
     }
 
     #[test]

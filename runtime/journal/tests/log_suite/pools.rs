@@ -11,7 +11,7 @@ const LIMIT: u64 = 3;
 
 fn asks(keeps: u64, lacks: u64) -> PoolAsk {
     let pool = "lane:coding".to_owned();
-    PoolAsk { pool, limit: LIMIT, keeps, lacks, least: lacks.min(1), spare: 0, used: 0 }
+    PoolAsk { pool, limit: LIMIT, keeps, lacks, least: lacks.min(1), spare: 0, used: 0, since_ms: None }
 }
 
 fn says(log: &dyn Log, asks: &[PoolAsk]) -> Result<Vec<PoolSaid>, WriteError> {
