@@ -16,7 +16,8 @@ use crate::seal::{self, SealError};
 pub struct PoolAsk {
     /// Which pool.
     pub pool: String,
-    /// How much there is of it for all, as this node has it configured. The smallest of those counts that hold or lack some.
+    /// How much there is of it for all, as this node has it configured, or [`PoolAsk::NO_LIMIT`]. The smallest of those counts that hold or
+    /// lack some.
     pub limit: u64,
     /// How much it holds from now on at least: no more than what it was told it holds, but for what it has used already.
     pub keeps: u64,
@@ -31,6 +32,11 @@ pub struct PoolAsk {
     /// Since when the oldest has waited of what it lacks that for, by the store's clock, where that may need several pools at once: the same
     /// in each of them, and it does not change while that waits.
     pub since_ms: Option<i64>,
+}
+
+impl PoolAsk {
+    /// Of a node that has no limit of it configured: how much there is others say, and where nobody does there is one of it.
+    pub const NO_LIMIT: u64 = u64::MAX;
 }
 
 /// How a pool stands to a node.
@@ -90,6 +96,14 @@ fn goes_by_age(now_ms: i64) -> bool {
     now_ms.rem_euclid(ROUND_MS) < BY_AGE_MS
 }
 
+/// How much there is, where these are the limits of those that hold or lack some.
+fn limit(all: impl Iterator<Item = u64>) -> u64 {
+    all.filter(|limit| *limit != PoolAsk::NO_LIMIT).min().unwrap_or(UNSAID)
+}
+
+/// A lane that no node has configured runs one mission at a time, of all of them.
+const UNSAID: u64 = 1;
+
 const VERSION: u8 = 1;
 
 /// Room for a part.
@@ -121,7 +135,7 @@ impl Pool {
             others_lack: sum(&lacking),
             others_used: sum(&|part| part.used),
         };
-        let limit = self.parts.iter().map(|part| part.limit).fold(ask.limit, u64::min);
+        let limit = limit(self.parts.iter().map(|part| part.limit).chain([ask.limit]));
         let mut left = limit.saturating_sub(said.others_hold).saturating_sub(ask.keeps);
         // Its place in the line: by the age of what it waits for, where it stood, or behind all.
         let by_age = ask.since_ms.filter(|_| goes_by_age(now_ms));
@@ -305,6 +319,24 @@ mod tests {
         assert_eq!(pool.says(10, B, &PoolAsk { limit: 60, lacks: 20, least: 20, ..wide.clone() }), 0, "ten are left");
         assert_eq!(pool.says(20, A, &PoolAsk { keeps: 5, ..wide }), 5 + 17, "of 55, 20 are lacked");
         assert_eq!(pool.says(30, B, &PoolAsk { limit: 60, ..ask(0, 20) }), 20);
+    }
+
+    #[test]
+    fn who_has_a_lane_configured_says_how_wide_it_is_and_it_is_one_where_nobody_has() {
+        const NONE: u64 = PoolAsk::NO_LIMIT;
+        let cases = [
+            ("nobody knows it", [NONE, NONE], 1),
+            ("the first knows it", [3, NONE], 3),
+            ("the second knows it", [NONE, 3], 3),
+            ("both do", [5, 3], 3),
+            ("it is one", [1, NONE], 1),
+        ];
+        for (what, [first, second], all) in cases {
+            let mut pool = Pool::default();
+            let held = pool.says(0, A, &PoolAsk { limit: first, ..ask(0, 1) });
+            let more = pool.says(10, B, &PoolAsk { limit: second, ..ask(0, 9) });
+            assert_eq!(held + more, all, "{what}");
+        }
     }
 
     #[test]

@@ -237,7 +237,8 @@ impl Engine {
     /// What there is to say of each pool, while these calls wait for their payment.
     fn asks(&self, sharing: &Sharing, strays: Vec<String>, bills: &[Bill]) -> Asks {
         let lanes = self.desk.offers(self.takes_turns(), &self.ambient);
-        let of_lane = |(lane, limit, offer): (LaneId, u64, Offer)| {
+        let of_lane = |(lane, limit, offer): (LaneId, Option<u64>, Offer)| {
+            let limit = limit.unwrap_or(PoolAsk::NO_LIMIT);
             // Whoever waits for a slot needs nothing else at once: it stands where it asked first.
             Says { pool: format!("lane:{lane}"), of: Of::Lane(lane), limit, offer, since_ms: None }
         };
@@ -252,7 +253,7 @@ impl Engine {
             // What is left of a span that is over counts until nobody can be in it any more.
             if !self.commit.wider().has_pool(&pool) && !all.iter().any(|known| known.pool == pool) {
                 let offer = Offer::default();
-                all.push(Says { of: Of::Nobody, pool, limit: u64::MAX, offer, since_ms: None });
+                all.push(Says { of: Of::Nobody, pool, limit: PoolAsk::NO_LIMIT, offer, since_ms: None });
             }
         }
         all.retain(|says| sharing.has_to_say(&says.pool, &says.offer));
