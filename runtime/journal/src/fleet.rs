@@ -273,11 +273,11 @@ pub trait Fleet: Debug + Send + Sync {
     /// cannot be read it holds what it keeps; [`WriteError::Pools`] is what trying again does not mend.
     fn exchange(&self, shares: Vec<ShareNo>, asks: Vec<PoolAsk>) -> BoxFuture<'_, Result<Vec<PoolSaid>, WriteError>>;
 
-    /// The pools of which some of these shares have a part. Blocks.
+    /// The pools of which some of these shares have a part, and how much of what they have never comes back. Blocks.
     ///
     /// # Errors
     /// As [`Fleet::holder`].
-    fn pools(&self, shares: &[ShareNo]) -> Result<Vec<String>, ReadError>;
+    fn pools(&self, shares: &[ShareNo]) -> Result<Vec<(String, u64)>, ReadError>;
 
     /// Once this log is closed its shares are anybody's at once. Without it they are kept for this node until its lease has run out:
     /// it may only be starting again.

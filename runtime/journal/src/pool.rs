@@ -181,9 +181,10 @@ impl Pool {
         (PoolSaid { held, ..said }, self.parts != before)
     }
 
-    /// Whether one of these shares has a part of it.
-    pub(crate) fn has(&self, shares: &[ShareNo]) -> bool {
-        self.parts.iter().any(|part| shares.contains(&ShareNo(part.share)))
+    /// How much of what these shares have of it never comes back; nothing, where none has a part.
+    pub(crate) fn used_by(&self, shares: &[ShareNo]) -> Option<u64> {
+        let own = self.parts.iter().filter(|part| shares.contains(&ShareNo(part.share)));
+        own.map(|part| part.used).reduce(u64::saturating_add)
     }
 
     /// Its row, under that name.
@@ -344,11 +345,26 @@ mod tests {
         let mut pool = Pool::default();
         assert_eq!(pool.says(0, A, &ask(0, 3)), 3);
         assert_eq!(pool.says(10, B, &ask(0, 2)), 1);
-        assert!(pool.has(&[A]) && !pool.has(&[C]));
+        assert_eq!((pool.used_by(&[A]), pool.used_by(&[C])), (Some(0), None));
         assert_eq!(pool.exchange(20, &[A, B], B, &ask(1, 2)).0, PoolSaid { held: 3, ..PoolSaid::default() });
-        assert!(!pool.has(&[A]));
+        assert_eq!(pool.used_by(&[A]), None);
         assert!(pool.exchange(30, &[A, B], B, &ask(0, 0)).1);
         assert_eq!(pool, Pool::default(), "who has nothing is not there");
+    }
+
+    #[test]
+    fn what_was_used_stays_so_at_one_that_has_no_limit_of_it() {
+        let (mut pool, ten) = (Pool::default(), PoolAsk { limit: 10, least: 10, ..ask(0, 10) });
+        assert_eq!(pool.says(0, A, &ten), 10);
+        pool.says(10, A, &PoolAsk { limit: 10, used: 9, ..ask(10, 0) });
+        // The first is gone, and the second, which knows nothing of that budget, goes on with its missions.
+        assert_eq!(pool.used_by(&[A, B]), Some(9));
+        let kept = PoolAsk { limit: PoolAsk::NO_LIMIT, used: 9, ..ask(9, 0) };
+        assert_eq!(pool.exchange(20, &[A, B], B, &kept).0.held, 9);
+        assert_eq!((pool.used_by(&[A, B]), pool.used_by(&[A])), (Some(9), None));
+        let (said, _) = pool.exchange(30, &[C], C, &ten);
+        assert_eq!((said.held, said.others_used), (0, 9), "it wants ten, and one is left");
+        assert_eq!(pool.says(40, C, &PoolAsk { limit: 10, ..ask(0, 1) }), 1);
     }
 
     #[test]

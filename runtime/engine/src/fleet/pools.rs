@@ -38,7 +38,7 @@ const CLOCKS_MS: u64 = 5_000;
 enum Of {
     Lane(LaneId),
     Budget(PartOf),
-    /// Nobody here wants any of it: what shares of this node had of it is given back.
+    /// Nobody here wants any of it: what shares of this node had of it is given back, but for what they have used, which stays so.
     Nobody,
 }
 
@@ -235,7 +235,7 @@ impl Engine {
     }
 
     /// What there is to say of each pool, while these calls wait for their payment.
-    fn asks(&self, sharing: &Sharing, strays: Vec<String>, bills: &[Bill]) -> Asks {
+    fn asks(&self, sharing: &Sharing, strays: Vec<(String, u64)>, bills: &[Bill]) -> Asks {
         let lanes = self.desk.offers(self.takes_turns(), &self.ambient);
         let of_lane = |(lane, limit, offer): (LaneId, Option<u64>, Offer)| {
             let limit = limit.unwrap_or(PoolAsk::NO_LIMIT);
@@ -249,10 +249,10 @@ impl Engine {
             Says { of: Of::Budget(of), pool, limit, offer, since_ms }
         };
         let mut all: Vec<Says> = lanes.into_iter().map(of_lane).chain(budgets.into_iter().map(of_budget)).collect();
-        for pool in strays {
+        for (pool, used) in strays {
             // What is left of a span that is over counts until nobody can be in it any more.
             if !self.commit.wider().has_pool(&pool) && !all.iter().any(|known| known.pool == pool) {
-                let offer = Offer::default();
+                let offer = Offer { keeps: used, used, ..Offer::default() };
                 all.push(Says { of: Of::Nobody, pool, limit: PoolAsk::NO_LIMIT, offer, since_ms: None });
             }
         }
@@ -262,15 +262,16 @@ impl Engine {
     }
 
     /// Pools of which shares of this node have parts: what a process before this one had, or a node that is gone, of what is not
-    /// configured here. Nothing, where that need not be known any more, or cannot be known now.
-    async fn strays(self: &Arc<Self>, sharing: &mut Sharing) -> Option<Vec<String>> {
+    /// configured here; and how much of what these have never comes back. Nothing, where that need not be known any more, or cannot be
+    /// known now.
+    async fn strays(self: &Arc<Self>, sharing: &mut Sharing) -> Option<Vec<(String, u64)>> {
         if sharing.strays == 0 {
             return None;
         }
         let (engine, shares) = (Arc::clone(self), sharing.shares.clone());
         let found = self.ambient.unblock(move || engine.log.fleet()?.pools(&shares).ok()).await;
-        let found: Vec<String> = found.ok().flatten()?;
-        sharing.clean.retain(|pool| !found.contains(pool));
+        let found: Vec<(String, u64)> = found.ok().flatten()?;
+        sharing.clean.retain(|pool| !found.iter().any(|(name, _)| name == pool));
         Some(found)
     }
 }

@@ -158,7 +158,13 @@ impl Purses {
     /// Whether a pool is of one of these budgets, whatever the span.
     #[must_use]
     pub fn has_pool(&self, name: &str) -> bool {
-        self.all.iter().any(|purse| name.starts_with(&purse.pools()))
+        let is_of = |purse: &Purse| {
+            let Limits { llm_calls, cost } = purse.budget.limits;
+            let has_kind = (cost.is_some() && name.ends_with(":usd"))
+                || (llm_calls.is_some() && name.ends_with(":calls"));
+            has_kind && name.starts_with(&purse.pools())
+        };
+        self.all.iter().any(is_of)
     }
 
     /// What the waiting calls want of each budget, and which of them are covered.

@@ -381,6 +381,7 @@ fn of_a_budget_that_nodes_share_out_a_call_takes_what_this_one_holds() {
     let offers = node.purses.offers(mission.now.wall, &bills(&[&mission]));
     assert_eq!(offers[0].pool, "budget:node:day:2026-11-23:usd");
     assert!(node.purses.has_pool(&offers[0].pool) && !node.purses.has_pool("budget:node:month:2026-11-01:usd"));
+    assert!(!node.purses.has_pool("budget:node:day:2026-11-23:calls"), "its calls are not counted");
 }
 
 #[test]
