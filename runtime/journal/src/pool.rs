@@ -2,7 +2,10 @@
 //!
 //! What a node holds, it alone decides about. Here is what becomes of it when one asks for more or gives some back, as a function of the
 //! pool's row: the sum of what all hold passes the limit by nothing but what somebody has used already. Who lacks something stands in a
-//! line: whoever has waited longest is served first, and nobody waits for one who could not do anything with what there is.
+//! line: whoever has waited longest is served first, and nobody waits for one who could not do anything with what there is; but for some
+//! seconds of each round ([`goes_by_age`]), in which those who need several pools at once get all of them.
+//!
+//! That is policy, and not the core's: it is reckoned of what a row says at the moment in which it is read, and nobody but the log knows rows.
 //!
 //! Never here: how much a node wants, and when it gives some back, which the driver says; and who may write the row.
 
