@@ -135,7 +135,7 @@ impl Desk {
     }
 
     /// What there is to say of each lane's part: see [`Queue::offers`].
-    pub(crate) fn offers(&self, runs: bool, ambient: &Surroundings) -> Vec<(LaneId, u64, Offer)> {
+    pub(crate) fn offers(&self, runs: bool, ambient: &Surroundings) -> Vec<(LaneId, Option<u64>, Offer)> {
         let mut inner = self.inner.lock();
         // As in `pop`.
         self.hours.let_in(&mut inner.queue, ambient.wall());

@@ -120,6 +120,12 @@ pub enum WriteError {
     /// The journal was closed.
     #[error("the journal is closed")]
     Closed,
+    /// What nodes share out cannot be asked for, and trying again does not mend it. All else is taken as before.
+    #[error("the database of the store refuses what nodes share out (sortie_pools): {why}")]
+    Pools {
+        /// What it said.
+        why: Arc<str>,
+    },
     /// Somebody else's records are there already, or some before these are not: nothing of this append was taken, and nobody else
     /// is told. Who means to go on reads the mission again.
     #[error(

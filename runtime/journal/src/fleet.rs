@@ -269,14 +269,15 @@ pub trait Fleet: Debug + Send + Sync {
 
     /// Says of each of these pools, of which none is there twice, what this node wants of it, and is told how it stands then, in the same order.
     /// Its part is the sum of those that these shares of its have: whoever adopts a share takes its part with it, once it names it here. Does
-    /// not wait for a database that is away: that is [`WriteError::Overloaded`], and what was said may count all the same.
+    /// not wait for a database that is away: that is [`WriteError::Overloaded`], and what was said may count all the same. Of a pool that
+    /// cannot be read it holds what it keeps; [`WriteError::Pools`] is what trying again does not mend.
     fn exchange(&self, shares: Vec<ShareNo>, asks: Vec<PoolAsk>) -> BoxFuture<'_, Result<Vec<PoolSaid>, WriteError>>;
 
-    /// The pools of which some of these shares have a part. Blocks.
+    /// The pools of which some of these shares have a part, and how much of what they have never comes back. Blocks.
     ///
     /// # Errors
     /// As [`Fleet::holder`].
-    fn pools(&self, shares: &[ShareNo]) -> Result<Vec<String>, ReadError>;
+    fn pools(&self, shares: &[ShareNo]) -> Result<Vec<(String, u64)>, ReadError>;
 
     /// Once this log is closed its shares are anybody's at once. Without it they are kept for this node until its lease has run out:
     /// it may only be starting again.

@@ -326,8 +326,14 @@ impl PostgresLog {
         hand.runtime.spawn(claimer.run(claimed));
         let (pools, exchanges) = mpsc::channel(EXCHANGES_MAX);
         // What a process before this one sent may be on its way still.
-        let pooler =
-            Pooler { dial: dial.clone(), link: None, opening: holder.opening.clone(), mine: share, unheard: true };
+        let pooler = Pooler {
+            dial: dial.clone(),
+            link: None,
+            opening: holder.opening.clone(),
+            mine: share,
+            unheard: true,
+            unreadable: BTreeSet::new(),
+        };
         hand.runtime.spawn(pooler.run(exchanges));
         let (card, gives_back) = (Arc::<Mutex<String>>::default(), Arc::new(AtomicBool::new(false)));
         // From here on the scribe gives signs of life.

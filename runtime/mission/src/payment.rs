@@ -170,7 +170,8 @@ impl Mission {
             self.calls.in_flight().iter().filter(|flight| flight.unpaid.is_some() && !self.windows.is_awaited());
         unpaid.map(|flight| {
             let Payer { lane, source, vp } = self.payer();
-            Bill { lane: lane.clone(), source: source.clone(), vp: vp.clone(), wanted: flight.reserved }
+            let (wanted, since) = (flight.reserved, flight.since);
+            Bill { lane: lane.clone(), source: source.clone(), vp: vp.clone(), wanted, since }
         })
     }
 

@@ -123,6 +123,8 @@ pub struct Queue {
 struct Lane {
     id: LaneId,
     concurrency: usize,
+    /// Whether that is what the configuration says: one that it does not name runs one mission at a time here.
+    is_configured: bool,
     /// What this node holds of it, where nodes share it out.
     part: Option<Part>,
     /// How often in a row nothing wanted what it holds besides what runs.
@@ -174,10 +176,19 @@ type Micros = i64;
 struct SessionKey(u64);
 
 impl Lane {
-    fn new(id: LaneId, concurrency: usize, is_shared: bool) -> Self {
-        let part = is_shared.then(Part::default);
-        let ready = BTreeSet::new();
-        Self { id, concurrency, part, rests: 0, running: 0, ready, doors: Doors::OPEN, looked_at: None }
+    /// With the concurrency that is configured for it, if any is.
+    fn new(id: LaneId, configured: Option<usize>, is_shared: bool) -> Self {
+        Self {
+            id,
+            concurrency: configured.unwrap_or(1),
+            is_configured: configured.is_some(),
+            part: is_shared.then(Part::default),
+            rests: 0,
+            running: 0,
+            ready: BTreeSet::new(),
+            doors: Doors::OPEN,
+            looked_at: None,
+        }
     }
 }
 
@@ -197,7 +208,7 @@ impl Queue {
     #[must_use]
     pub fn new(lanes: impl IntoIterator<Item = (LaneId, usize)>, running_max: usize) -> Self {
         Self {
-            lanes: lanes.into_iter().map(|(id, concurrency)| Lane::new(id, concurrency, false)).collect(),
+            lanes: lanes.into_iter().map(|(id, concurrency)| Lane::new(id, Some(concurrency), false)).collect(),
             running_max,
             paused: false,
             waiting: BTreeMap::new(),
@@ -221,7 +232,7 @@ impl Queue {
         self.running_max = running_max;
         for lane in &mut self.lanes {
             if let Some((_, concurrency)) = lanes.iter().find(|(id, _)| *id == lane.id) {
-                lane.concurrency = *concurrency;
+                (lane.concurrency, lane.is_configured) = (*concurrency, true);
             }
         }
     }
@@ -520,7 +531,7 @@ impl Queue {
     /// at a time.
     fn lane(&mut self, id: &LaneId) -> LaneIx {
         let index = self.lanes.iter().position(|lane| lane.id == *id).unwrap_or_else(|| {
-            self.lanes.push(Lane::new(id.clone(), 1, self.is_shared));
+            self.lanes.push(Lane::new(id.clone(), None, self.is_shared));
             self.lanes.len() - 1
         });
         LaneIx::try_from(index).expect("a configuration has no 65,536 lanes")

@@ -215,14 +215,13 @@ impl Fleet for PostgresLog {
         })
     }
 
-    fn pools(&self, shares: &[ShareNo]) -> Result<Vec<String>, ReadError> {
+    fn pools(&self, shares: &[ShareNo]) -> Result<Vec<(String, u64)>, ReadError> {
         let mut found = Vec::new();
         for row in self.rows(pools::ALL, Vec::new())? {
             let name = log::text(row.get(0));
-            // Whoever asks for one that cannot be read is told so.
-            if pools::decode(&name, row.get(1)).is_ok_and(|pool| pool.has(shares)) {
-                found.push(name);
-            }
+            // Of one that cannot be read it is said where it is asked for.
+            let used = pools::decode(&name, row.get(1)).ok().and_then(|pool| pool.used_by(shares));
+            found.extend(used.map(|used| (name, used)));
         }
         Ok(found)
     }

@@ -4,7 +4,7 @@
 //! ask at once one asks again, and who is fenced changes nothing. What was sent and not heard may have happened: the next time all is
 //! written anew, and what comes late finds another version.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -65,13 +65,14 @@ pub(super) struct Pooler {
     pub(super) mine: ShareNo,
     /// Something was sent, and what became of it is not known.
     pub(super) unheard: bool,
+    /// Pools whose rows cannot be read, which was said of each.
+    pub(super) unreadable: BTreeSet<String>,
 }
 
 /// Why there is no answer yet.
 enum Trouble {
     Said(Error),
     Fenced,
-    Unreadable(String, SealError),
 }
 
 impl From<Error> for Trouble {
@@ -82,7 +83,7 @@ impl From<Error> for Trouble {
 
 /// A pool as it was read.
 struct Found {
-    pool: Pool,
+    pool: Result<Pool, SealError>,
     version: i64,
     now_ms: i64,
 }
@@ -122,12 +123,6 @@ impl Pooler {
             match outcome {
                 Ok(()) => {}
                 Err(Trouble::Fenced) => return Err(fleet::taken()),
-                Err(Trouble::Unreadable(pool, error)) => {
-                    return Err(WriteError::poisoned(&format!(
-                        "the row of pool `{pool}` in sortie_pools cannot be read: {error}; nodes that are started anew after it was \
-                         deleted share out what is left"
-                    )));
-                }
                 Err(Trouble::Said(error)) if trouble::is_a_collision(&error) => {}
                 Err(Trouble::Said(error)) if trouble::is_passing(&error) => {
                     tracing::debug!(error = trouble::told(&error), "pools are asked for again");
@@ -135,8 +130,7 @@ impl Pooler {
                     sleep(link::pause(attempts)).await;
                 }
                 Err(Trouble::Said(error)) => {
-                    let said = trouble::told(&error);
-                    return Err(WriteError::poisoned(&format!("the database of the store: {said}")));
+                    return Err(WriteError::Pools { why: trouble::told(&error).into() });
                 }
             }
             if answers.iter().all(Option::is_some) {
@@ -161,7 +155,16 @@ impl Pooler {
         for place in open {
             let ask = &asks[place];
             let Some(Found { pool, version, now_ms }) = found.get(&ask.pool) else { continue };
-            let mut pool = pool.clone();
+            let mut pool = match pool {
+                Ok(pool) => pool.clone(),
+                Err(error) => {
+                    self.cannot_read(&ask.pool, error);
+                    // It goes on with what it has, and gets nothing besides; the other pools are none the worse.
+                    answers[place] = Some(PoolSaid { held: ask.keeps, ..PoolSaid::default() });
+                    continue;
+                }
+            };
+            self.unreadable.remove(&ask.pool);
             let (said, is_other) = pool.exchange(*now_ms, shares, self.mine, ask);
             if is_other || self.unheard {
                 let change = Change { version: version + 1, bytes: pool.encode(&ask.pool), place, said };
@@ -193,15 +196,24 @@ impl Pooler {
         let rows = self.link().await?.rows(READ, &[Box::new(keys)]).await?;
         let found = |row: &Row| {
             let name = text(row.get(0));
-            let pool = match row.get::<_, Option<&[u8]>>(3).map(|bytes| decode(&name, bytes)) {
-                None => Pool::default(),
-                Some(Ok(pool)) => pool,
-                Some(Err(error)) => return Err(Trouble::Unreadable(name, error)),
-            };
+            let bytes = row.get::<_, Option<&[u8]>>(3);
+            let pool = bytes.map_or_else(|| Ok(Pool::default()), |bytes| decode(&name, bytes));
             let version = row.get::<_, Option<i64>>(2).unwrap_or(0);
-            Ok((name, Found { pool, version, now_ms: row.get(1) }))
+            (name, Found { pool, version, now_ms: row.get(1) })
         };
-        rows.iter().map(found).collect()
+        Ok(rows.iter().map(found).collect())
+    }
+
+    /// Says so, once.
+    fn cannot_read(&mut self, pool: &str, error: &SealError) {
+        if self.unreadable.insert(pool.to_owned()) {
+            tracing::error!(
+                pool,
+                %error,
+                "the row of this pool in sortie_pools cannot be read: each node goes on with what it holds of it, and \
+                 gets no more; nodes that are started anew after it was deleted share out what is left"
+            );
+        }
     }
 
     /// The names of those that were written.

@@ -11,7 +11,7 @@ const LIMIT: u64 = 3;
 
 fn asks(keeps: u64, lacks: u64) -> PoolAsk {
     let pool = "lane:coding".to_owned();
-    PoolAsk { pool, limit: LIMIT, keeps, lacks, least: lacks.min(1), spare: 0, used: 0 }
+    PoolAsk { pool, limit: LIMIT, keeps, lacks, least: lacks.min(1), spare: 0, used: 0, since_ms: None }
 }
 
 fn says(log: &dyn Log, asks: &[PoolAsk]) -> Result<Vec<PoolSaid>, WriteError> {
@@ -52,7 +52,7 @@ pub(super) fn what_one_gives_back_another_gets_and_never_more_than_there_is(kit:
     b.close().unwrap();
     let b = kit.open(1);
     assert_eq!(holds(&*a, 0, 1), 0);
-    assert_eq!(fleet(&*b).pools(&fleet(&*b).shares()).unwrap(), ["lane:coding"]);
+    assert_eq!(fleet(&*b).pools(&fleet(&*b).shares()).unwrap(), [("lane:coding".to_owned(), 0)]);
     assert_eq!((holds(&*b, 1, 0), holds(&*a, 0, 1)), (1, 1));
     assert_eq!(says(&*b, &[]).unwrap(), []);
 }
@@ -64,11 +64,13 @@ pub(super) fn what_was_held_goes_to_whoever_adopts_it_once_it_says_so(kit: &dyn 
     assert_eq!(holds(&*c, 0, 1), 0, "it may be there still");
     adopt(&*b, ShareNo(0)).unwrap();
     assert_eq!(fleet(&*b).shares(), [ShareNo(0), ShareNo(1)]);
-    assert_eq!(fleet(&*b).pools(&[ShareNo(0)]).unwrap(), ["lane:coding"]);
+    assert_eq!(fleet(&*b).pools(&[ShareNo(0)]).unwrap(), [("lane:coding".to_owned(), 0)]);
     // What it does not name yet stays where it is.
     let said = says_of(&*b, &[ShareNo(1)], &[asks(1, 2)]).unwrap()[0];
     assert_eq!((said.held, said.others_hold), (1, 2));
     assert_eq!(holds(&*b, 3, 0), 3, "it keeps what both had");
+    says(&*b, &[PoolAsk { used: 2, ..asks(3, 0) }]).unwrap();
+    assert_eq!(fleet(&*b).pools(&fleet(&*b).shares()).unwrap(), [("lane:coding".to_owned(), 2)]);
     assert!(fleet(&*b).pools(&[ShareNo(0)]).unwrap().is_empty());
     kit.hears(0);
     let late = says(&*a, &[asks(1, 0)]);

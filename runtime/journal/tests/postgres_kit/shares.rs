@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use sortie_contract::MissionNo;
 use sortie_journal::{
-    AdmitError, Admitted, AdoptError, Claimed, Log, MemoryLog, Owner, PostgresLog, Receipt, ShareNo, Store, StoreError,
-    WriteError,
+    AdmitError, Admitted, AdoptError, Claimed, Log, MemoryLog, Owner, PoolAsk, PostgresLog, Receipt, ShareNo, Store,
+    StoreError, WriteError,
 };
 
 use super::proxy::Proxy;
@@ -213,6 +213,39 @@ fn a_database_that_hangs_is_away_within_the_lease_whether_something_is_written_o
         }
         take(&*log, of_vp(next, next));
     }
+}
+
+#[test]
+fn a_pool_that_cannot_be_read_keeps_nobody_from_the_others_and_what_does_not_pass_is_told() {
+    let Some(server) = Server::start() else { return };
+    let database = "damaged_pools";
+    let log = open(&made(&server, database), "n");
+    let ask = |pool: &str, keeps: u64, lacks: u64| PoolAsk {
+        pool: pool.to_owned(),
+        limit: 3,
+        keeps,
+        lacks,
+        least: 1,
+        spare: 0,
+        used: 0,
+        since_ms: None,
+    };
+    let says = |asks: &[PoolAsk]| loop {
+        match wait(of(&log).exchange(of(&log).shares(), asks.to_vec())) {
+            Err(WriteError::Overloaded) => {}
+            said => break said,
+        }
+    };
+    let held = |asks: &[PoolAsk]| says(asks).unwrap().iter().map(|said| said.held).collect::<Vec<u64>>();
+    assert_eq!(held(&[ask("lane:a", 0, 2), ask("lane:b", 0, 1)]), [2, 1]);
+    server.sql(database, "UPDATE sortie_pools SET row = 'damaged' WHERE name = 'lane:a'");
+    assert_eq!(held(&[ask("lane:a", 2, 1), ask("lane:b", 1, 1)]), [2, 2], "it goes on with what it holds");
+    assert_eq!(of(&log).pools(&of(&log).shares()).unwrap(), [("lane:b".to_owned(), 0)]);
+    server.sql(database, "DELETE FROM sortie_pools WHERE name = 'lane:a'");
+    assert_eq!(held(&[ask("lane:a", 2, 1)]), [3]);
+    server.sql(database, "DROP TABLE sortie_pools");
+    let refused = says(&[ask("lane:a", 2, 1)]);
+    assert!(matches!(refused, Err(WriteError::Pools { .. })), "{refused:?}");
 }
 
 #[test]

@@ -17,6 +17,12 @@ impl Lane {
         self.part.map_or(self.concurrency, |part| self.concurrency.min(held(part)))
     }
 
+    /// How many missions all nodes run of it, as this one has it configured. One that does not know a lane must not make it narrower for
+    /// those that do.
+    fn limit(&self) -> Option<u64> {
+        self.is_configured.then_some(self.concurrency as u64)
+    }
+
     /// How many more would run now, were they its alone and `free` slots of the node free.
     fn wants(&self, free: usize) -> usize {
         let ready = if self.doors.open { self.ready.len() } else { 0 };
@@ -38,8 +44,9 @@ impl Queue {
         self.is_shared && self.lanes.iter().any(|lane| lane.running + lane.wants(free) > lane.room().max(lane.running))
     }
 
-    /// What there is to say of each lane's part, with how many missions all nodes run of it. `runs`: whether turns are given at all.
-    pub fn offers(&mut self, runs: bool) -> Vec<(LaneId, u64, Offer)> {
+    /// What there is to say of each lane's part, with how many missions all nodes run of it, where that is configured here. `runs`: whether
+    /// turns are given at all.
+    pub fn offers(&mut self, runs: bool) -> Vec<(LaneId, Option<u64>, Offer)> {
         let free = if runs { self.free() } else { 0 };
         let offer = |lane: &mut Lane| {
             let (wants, room) = (lane.wants(free), lane.room().saturating_sub(lane.running));
@@ -54,7 +61,7 @@ impl Queue {
                 spare: if lane.rests < RESTS { room as u64 } else { 0 },
             };
             let offer = lane.part.as_mut()?.offer(need);
-            Some((lane.id.clone(), lane.concurrency as u64, offer))
+            Some((lane.id.clone(), lane.limit(), offer))
         };
         self.lanes.iter_mut().filter_map(offer).collect()
     }
@@ -109,7 +116,7 @@ mod tests {
     fn offers(queue: &mut Queue) -> (u64, u64, bool) {
         let offers = queue.offers(true);
         let (id, limit, offer) = &offers[0];
-        assert_eq!((id.as_str(), *limit), ("a", 2));
+        assert_eq!((id.as_str(), *limit), ("a", Some(2)));
         (offer.keeps, offer.lacks, offer.gives)
     }
 
@@ -137,6 +144,23 @@ mod tests {
         queue.push(&mission(9, "gone"));
         queue.take(&lane("gone"), 1, lack(0));
         assert_eq!(popped(&mut queue), [9]);
+    }
+
+    #[test]
+    fn a_lane_that_is_not_configured_here_runs_one_and_says_nothing_of_how_many_others_run() {
+        let mut queue = queue();
+        (1..=4).for_each(|no| queue.push(&mission(no, "gone")));
+        let said = |queue: &mut Queue| -> Vec<(LaneId, Option<u64>, u64)> {
+            queue.offers(true).into_iter().map(|(id, limit, offer)| (id, limit, offer.lacks)).collect()
+        };
+        let [a, b, gone] = ["a", "b", "gone"].map(lane);
+        assert_eq!(said(&mut queue), [(a, Some(2), 0), (b, Some(5), 0), (gone.clone(), None, 1)]);
+        queue.take(&gone, 3, lack(0));
+        assert_eq!(popped(&mut queue), [1]);
+        // Once it is configured that counts, here and for all.
+        queue.make_room(&[(gone.clone(), 3)], 4);
+        assert_eq!(popped(&mut queue), [2, 3]);
+        assert_eq!(said(&mut queue)[2], (gone, Some(3), 0));
     }
 
     #[test]

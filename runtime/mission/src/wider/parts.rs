@@ -61,6 +61,8 @@ pub struct Bill {
     pub vp: VpId,
     /// What it may cost.
     pub wanted: Spend,
+    /// When it was made, by the clock of its node: that never changes while it waits.
+    pub since: Timestamp,
 }
 
 /// Of which budget, for which span, and whether it is of its money or of its calls.
@@ -82,6 +84,9 @@ pub struct PartOffer {
     pub limit: u64,
     /// What there is to say.
     pub offer: Offer,
+    /// Since when the oldest call has waited for it that what is held does not cover. Of all budgets that it is under that is the same: so
+    /// the nodes that wait stand in one order everywhere, and the first gets all that it needs.
+    pub since: Option<Timestamp>,
 }
 
 /// What waiting calls come to, for one budget.
@@ -93,6 +98,8 @@ struct Waits {
     rest: Spend,
     /// The smallest of them.
     least: Option<Spend>,
+    /// Since when the oldest of them has waited.
+    since: Option<Timestamp>,
 }
 
 impl Purses {
@@ -123,12 +130,12 @@ impl Purses {
             if let Some(MicroUsd(limit)) = limits.cost {
                 let offer = parts.cost.offer(need(|spend| spend.cost.0, limit));
                 let of = PartOf { place, from, is_money: true };
-                offers.push(PartOffer { of, pool: format!("{name}:usd"), limit, offer });
+                offers.push(PartOffer { of, pool: format!("{name}:usd"), limit, offer, since: waits.since });
             }
             if let Some(limit) = limits.llm_calls {
                 let offer = parts.calls.offer(need(|spend| spend.llm_calls, limit));
                 let of = PartOf { place, from, is_money: false };
-                offers.push(PartOffer { of, pool: format!("{name}:calls"), limit, offer });
+                offers.push(PartOffer { of, pool: format!("{name}:calls"), limit, offer, since: waits.since });
             }
         }
         offers
@@ -151,7 +158,13 @@ impl Purses {
     /// Whether a pool is of one of these budgets, whatever the span.
     #[must_use]
     pub fn has_pool(&self, name: &str) -> bool {
-        self.all.iter().any(|purse| name.starts_with(&purse.pools()))
+        let is_of = |purse: &Purse| {
+            let Limits { llm_calls, cost } = purse.budget.limits;
+            let has_kind = (cost.is_some() && name.ends_with(":usd"))
+                || (llm_calls.is_some() && name.ends_with(":calls"));
+            has_kind && name.starts_with(&purse.pools())
+        };
+        self.all.iter().any(is_of)
     }
 
     /// What the waiting calls want of each budget, and which of them are covered.
@@ -161,7 +174,7 @@ impl Purses {
         let stand = |purse: &Purse| (purse.in_span_of(day), purse.parts_on(day).unwrap_or_default().held());
         let stands: Vec<(Ledger, Held)> = self.all.iter().map(stand).collect();
         let limits = |place: usize| self.all[place].budget.limits;
-        for (bill, Bill { lane, source, vp, wanted }) in bills.iter().enumerate() {
+        for (bill, Bill { lane, source, vp, wanted, since }) in bills.iter().enumerate() {
             let payer = Payer { lane, source, vp };
             let of_it: Vec<usize> =
                 (0..self.all.len()).filter(|place| payer.is_of(&self.all[*place].budget.scope)).collect();
@@ -180,19 +193,20 @@ impl Purses {
             };
             let begins = of_it.iter().all(is_covered);
             covered.extend(begins.then_some(bill));
-            of_it.iter().for_each(|place| waits[*place].add(*wanted, begins));
+            of_it.iter().for_each(|place| waits[*place].add(*wanted, *since, begins));
         }
         (waits, covered)
     }
 }
 
 impl Waits {
-    fn add(&mut self, wanted: Spend, begins: bool) {
+    fn add(&mut self, wanted: Spend, since: Timestamp, begins: bool) {
         if begins {
             self.begins = self.begins.saturating_add(wanted);
             return;
         }
         self.rest = self.rest.saturating_add(wanted);
+        self.since = Some(self.since.map_or(since, |oldest| oldest.min(since)));
         let least = self.least.unwrap_or(wanted);
         let (llm_calls, cost) = (least.llm_calls.min(wanted.llm_calls), least.cost.min(wanted.cost));
         self.least = Some(Spend { llm_calls, cost });

@@ -371,13 +371,16 @@ fn of_a_budget_that_nodes_share_out_a_call_takes_what_this_one_holds() {
     node.done(&mut mission, waits, 3);
     // What it has spent it keeps, and besides two such calls as it has seen; not where others lack some.
     let (part, said) = offer(&mut node, &[&mission]);
-    assert_eq!(said, (5, 0, 0, 6));
+    assert_eq!((said, part.since), ((5, 0, 0, 6), None));
     node.purses.take(part.of, 9, Others { lack: 1, ..Others::default() });
     assert_eq!(offer(&mut node, &[&mission]).1, (3, 0, 0, 0));
     // Of two that wait, what covers the one and not the other is the smaller one's.
     let Called::Unpaid(..) = node.calls(&mut mission, 6) else { panic!("it holds three, which are spent") };
     let Called::Unpaid(..) = node.calls(&mut other, 2) else { panic!("so it does for any other") };
-    assert_eq!(offer(&mut node, &[&mission, &other]).1, (3, 8, 2, 0));
+    let (part, said) = offer(&mut node, &[&mission, &other]);
+    assert_eq!(said, (3, 8, 2, 0));
+    let oldest = bills(&[&mission, &other]).iter().map(|bill| bill.since).min();
+    assert_eq!((part.since, oldest.is_some()), (oldest, true), "its place in every line is the oldest one's");
     node.purses.take(part.of, 6, Others { lack: 1, hold: 4, used: 4 });
     assert_eq!(node.purses.covered(other.now.wall, &bills(&[&mission, &other])), [1]);
     assert_eq!(
@@ -399,6 +402,7 @@ fn of_a_budget_that_nodes_share_out_a_call_takes_what_this_one_holds() {
     let offers = node.purses.offers(mission.now.wall, &bills(&[&mission]));
     assert_eq!(offers[0].pool, "budget:node:day:2026-11-23:usd");
     assert!(node.purses.has_pool(&offers[0].pool) && !node.purses.has_pool("budget:node:month:2026-11-01:usd"));
+    assert!(!node.purses.has_pool("budget:node:day:2026-11-23:calls"), "its calls are not counted");
 }
 
 #[test]

@@ -460,9 +460,9 @@ impl Fleet for MemoryLog {
         })
     }
 
-    fn pools(&self, shares: &[ShareNo]) -> Result<Vec<String>, ReadError> {
+    fn pools(&self, shares: &[ShareNo]) -> Result<Vec<(String, u64)>, ReadError> {
         let inner = self.seat().store.inner.lock();
-        Ok(inner.pools.iter().filter(|(_, pool)| pool.has(shares)).map(|(name, _)| name.clone()).collect())
+        Ok(inner.pools.iter().filter_map(|(name, pool)| Some((name.clone(), pool.used_by(shares)?))).collect())
     }
 
     fn give_back(&self) {

@@ -326,7 +326,7 @@ impl Fleet for FarLog {
         Box::pin(self.near.asked(self.near.store.exchange(shares, asks)))
     }
 
-    fn pools(&self, shares: &[ShareNo]) -> Result<Vec<String>, ReadError> {
+    fn pools(&self, shares: &[ShareNo]) -> Result<Vec<(String, u64)>, ReadError> {
         self.near.store.pools(shares)
     }
 
