@@ -160,8 +160,8 @@ impl Purses {
     pub fn has_pool(&self, name: &str) -> bool {
         let is_of = |purse: &Purse| {
             let Limits { llm_calls, cost } = purse.budget.limits;
-            let has_kind = (cost.is_some() && name.ends_with(":usd"))
-                || (llm_calls.is_some() && name.ends_with(":calls"));
+            let has_kind =
+                (cost.is_some() && name.ends_with(":usd")) || (llm_calls.is_some() && name.ends_with(":calls"));
             has_kind && name.starts_with(&purse.pools())
         };
         self.all.iter().any(is_of)
