@@ -12,10 +12,10 @@ use super::error::Problem;
 use super::query::NoParameters;
 use sortie_contract::MissionNo;
 use sortie_contract::digest::Digest;
+use sortie_engine::ArtifactsOf;
 use sortie_engine::look;
 use sortie_engine::shown::Page;
 use sortie_engine::views::Fold;
-use sortie_engine::ArtifactsOf;
 
 /// `GET /v1/missions/{id}/artifacts`
 pub(super) async fn index(
