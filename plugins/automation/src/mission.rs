@@ -28,8 +28,8 @@ pub(crate) fn result(ended: Json) -> Result<Json, CallError> {
     }
 }
 
-/// Why a mission failed, for the one that dispatched it. Where it failed for a mission that it had dispatched itself, or that one for another, that is
-/// what the last of them failed for: its name says by way of which it was dispatched.
+/// Why a mission failed, for the one that dispatched it. Where it failed for a mission that it had dispatched itself, or that one for
+/// another, that is what the last of them failed for: its name says by way of which it was dispatched.
 fn cause(id: &str, summary: &str) -> String {
     let end = BESIDE.iter().filter_map(|beside| summary.find(*beside)).min();
     let reason = &summary[..end.unwrap_or(summary.len())];
@@ -74,7 +74,8 @@ mod tests {
             "the mission m.child-1 is failed: the mission m.child-1.child-2.child-1 is failed: step `c0` failed: Echo: broken"
         );
         // What failed besides is not what it failed for, and what was done is told of the one that did it.
-        let besides = "step `a` failed: Echo: broken; done: b; failed besides: c (mission: the mission m.child-2 is failed: no)";
+        let besides =
+            "step `a` failed: Echo: broken; done: b; failed besides: c (mission: the mission m.child-2 is failed: no)";
         assert_eq!(failed("m", besides), format!("the mission m is failed: {besides}"));
     }
 }
