@@ -321,9 +321,11 @@ impl Engine {
                 upload_url(callback, &artifact.name),
                 artifact.media_type,
                 // Asking again does not bring them back; an operator may.
-                self.artifacts
-                    .get(no, &artifact.sha256)
-                    .map_err(|error| format!("the artifact {} cannot be read: {error}", artifact.name)),
+                self.artifacts_of(no, &envelope).get(&artifact.sha256).map_err(|error| {
+                    let (name, mission) = (&artifact.name, &envelope.mission_id);
+                    let then = format!("once it can, `sortie redeliver {mission}` sends it");
+                    format!("the artifact {name} cannot be read: {error}; {then}")
+                }),
             ),
         };
         Ok(Delivery {

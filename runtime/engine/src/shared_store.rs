@@ -88,6 +88,15 @@ pub enum ArtifactError {
     /// The mission has stored as much as one may.
     #[error("{0}")]
     Full(String),
+    /// Another node stored it, before this one took its mission over.
+    #[error(
+        "its bytes are on the disk of the node that had this mission before: copy what is in `{folder}` of that node's data directory \
+         to the same folder of this one's"
+    )]
+    Elsewhere {
+        /// Where it is, below the data directory of whichever node has it.
+        folder: String,
+    },
     /// It is not where it was stored.
     #[error("there is no {at}")]
     Missing {
@@ -120,6 +129,8 @@ impl ArtifactError {
 pub struct ArtifactsOf {
     no: MissionNo,
     folder: Arc<dyn Artifacts>,
+    /// Whether the folder's node may have the mission of another one, which stored some of them.
+    is_of_fleet: bool,
     shared: Option<(Option<Arc<dyn SharedStore>>, String)>,
 }
 
@@ -142,7 +153,20 @@ impl ArtifactsOf {
     pub fn get(&self, sha256: &Digest) -> Result<Vec<u8>, ArtifactError> {
         match self.place()? {
             Some((store, place)) => store.get(place, sha256),
-            None => Ok(self.folder.get(self.no, sha256)?),
+            None => self.folder.get(self.no, sha256).map_err(|error| self.unread(sha256, error)),
+        }
+    }
+
+    /// Why one that should be in the node's own folder is not read: whoever took a mission over has its record, and not its files.
+    #[must_use]
+    pub fn unread(&self, sha256: &Digest, error: io::Error) -> ArtifactError {
+        let folder = format!("artifacts/{}", self.no);
+        let at = format!("`{folder}/{sha256}` in the node's data directory");
+        match error.kind() {
+            io::ErrorKind::NotFound if self.is_of_fleet => ArtifactError::Elsewhere { folder },
+            io::ErrorKind::NotFound => ArtifactError::Missing { at },
+            io::ErrorKind::InvalidData => ArtifactError::Damaged { at, why: error.to_string() },
+            _ => ArtifactError::Folder(error),
         }
     }
 
@@ -180,7 +204,7 @@ impl Engine {
     #[must_use]
     pub fn artifacts_of(&self, no: MissionNo, envelope: &Envelope) -> ArtifactsOf {
         let shared = shared_place(envelope).map(|place| (self.shared.clone(), place));
-        ArtifactsOf { no, folder: Arc::clone(&self.artifacts), shared }
+        self.artifacts_at(no, shared)
     }
 
     /// Those of a mission in memory.
@@ -195,7 +219,11 @@ impl Engine {
             None => None,
         };
         let shared = envelope.as_ref().and_then(shared_place).map(|place| (self.shared.clone(), place));
-        Ok(ArtifactsOf { no, folder: Arc::clone(&self.artifacts), shared })
+        Ok(self.artifacts_at(no, shared))
+    }
+
+    fn artifacts_at(&self, no: MissionNo, shared: Option<(Option<Arc<dyn SharedStore>>, String)>) -> ArtifactsOf {
+        ArtifactsOf { no, folder: Arc::clone(&self.artifacts), is_of_fleet: self.has_fleet(), shared }
     }
 
     /// What a mission was accepted with; none where that cannot be told.

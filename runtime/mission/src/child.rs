@@ -106,6 +106,7 @@ impl Mission {
         }
         let mission_id = MissionId::of_child(&self.envelope.mission_id, call);
         let mut fields = self.fields(order, &mission_id, call, now, node)?;
+        uploads_nothing(&fields)?;
         let Parsed { envelope, .. } = parsed(&fields)?;
         let share = match occasion {
             Occasion::Asked(_) => Spend {
@@ -419,6 +420,16 @@ fn raw(value: &Value) -> Box<RawValue> {
 
 fn text(fields: &Fields) -> String {
     serde_json::to_string(fields).expect("plain data")
+}
+
+/// Whether its artifacts are to go where those of no child can. Its envelope would be refused for it, at a place that no order has.
+fn uploads_nothing(fields: &Fields) -> Result<(), CallError> {
+    let policy = fields.get("artifact_policy").and_then(|policy| serde_json::from_str::<Value>(policy.get()).ok());
+    if policy.is_none_or(|policy| policy.get("storage_scope") != Some(&json!(StorageScope::Pushback))) {
+        return Ok(());
+    }
+    let why = "/artifact_policy/storage_scope: a child has no callback to upload to: write `factory`, or leave it out";
+    Err(CallError::InvalidArguments(why.to_owned()))
 }
 
 /// The envelope of such fields.

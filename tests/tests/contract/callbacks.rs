@@ -247,7 +247,10 @@ async fn an_upload_whose_bytes_are_gone_is_parked_and_goes_when_they_are_back() 
     let (there, gone) = (node.data().join("artifacts"), node.folder().join("gone"));
     std::fs::rename(&there, &gone).expect("moved away");
     let item = parked(&node, "lost").await;
-    assert!(item["error"].as_str().is_some_and(|why| why.contains("page.md")), "{item:#}");
+    let why = item["error"].as_str().expect("why");
+    for part in ["page.md", "there is no `artifacts/1/", "`sortie redeliver lost`"] {
+        assert!(why.contains(part), "{part}: {why}");
+    }
     std::fs::rename(&gone, &there).expect("moved back");
     receiver.rescript(|_, _| Reply::Status(200));
     let done = node.post("/v1/deliveries/lost/redeliver", &Value::Null).await;

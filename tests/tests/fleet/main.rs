@@ -22,6 +22,7 @@ mod kit;
 mod pools;
 mod trust;
 mod upgrade;
+mod uploads;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -9,6 +9,9 @@ use crate::template::TemplateError;
 /// Most steps that a summary names; it is a line for people.
 const NAMED_MAX: usize = 12;
 
+/// Most characters of a reason that it gives beside a step; what should be done next has all of them.
+const REASON_MAX: usize = 200;
+
 /// Why a step failed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Blame {
@@ -103,10 +106,15 @@ pub(super) fn ending(root: &Frame<'_, '_>) -> Result<Outcome, Failure> {
         let summary = parts.collect::<Vec<_>>().join("; ");
         return Err(Failure { summary, tool: blame.tool, next_action: blame.advice });
     }
-    let ids =
-        |holds: fn(&State) -> bool| steps().filter(move |(_, state)| holds(state)).map(|(step, _)| step.id.to_owned());
-    let skipped = list("skipped", ids(|state| matches!(state, State::Skipped)));
-    let failed = list("failed, and passed over", ids(|state| failure(state).is_some()));
+    let skipped = steps().filter(|(_, state)| matches!(state, State::Skipped));
+    let skipped = list("skipped", skipped.map(|(step, _)| step.id.to_owned()));
+    let failed = steps().filter_map(|(step, state)| Some((step, failure(state)?)));
+    // Where many failed, most of them did so for the same reason.
+    let failed = failed.enumerate().map(|(place, (step, blame))| match place {
+        0 => format!("{} ({})", step.id, short(&blame.text)),
+        _ => step.id.to_owned(),
+    });
+    let failed = list("failed, and passed over", failed);
     let nothing = nothing(if failed.is_some() { "no step was done" } else { "nothing was to be done" });
     let parts = did.into_iter().chain(nothing).chain(skipped).chain(failed);
     let outcome = Outcome::new(parts.collect::<Vec<_>>().join("; "));
@@ -184,6 +192,14 @@ fn told(step: &Step<'_>, progress: &Progress) -> String {
         passed_over => format!(", {passed_over} passed over"),
     };
     format!("{} ({count} {}{passed_over})", step.id, if wanted == 1 { "item" } else { "items" })
+}
+
+/// A reason, as much of it as stands beside the name of its step.
+fn short(reason: &str) -> String {
+    match reason.char_indices().nth(REASON_MAX) {
+        Some((end, _)) => format!("{}…", &reason[..end]),
+        None => reason.to_owned(),
+    }
 }
 
 fn names(names: &[String]) -> String {

@@ -106,7 +106,7 @@ fn a_failure_at_the_end_keeps_no_other_from_its_turn() {
     );
     check(
         json!([echo("a", json!({})), last("bad", json!({ "with": { "fail": "stuck" }, "on_error": "continue" }))]),
-        "done: a; failed, and passed over: bad",
+        "done: a; failed, and passed over: bad (Echo: stuck)",
         &[
             "0 Echo {\"is\":\"a\"}",
             "10 Echo {\"fail\":\"stuck\"}",
@@ -199,7 +199,7 @@ fn what_goes_on_after_an_error_undoes_nothing() {
             echo("a", json!({ "compensate": undo() })),
             echo("bad", json!({ "needs": ["a"], "with": { "fail": "broken" }, "on_error": "continue" })),
         ]),
-        "done: a; failed, and passed over: bad",
+        "done: a; failed, and passed over: bad (Echo: broken)",
         &[
             "0 Echo {\"is\":\"a\"}",
             "10 Echo {\"fail\":\"broken\"}",

@@ -102,6 +102,7 @@ fn the_nightly_report_is_written() {
 #[test]
 fn the_configuration_check_goes_on_without_a_file() {
     let (summary, log) = run_example("config-check.json");
-    assert_eq!(summary, "done: place (2 items), read (2 of 3 items), zero, list; failed, and passed over: read");
+    let told = "done: place (2 items), read (2 of 3 items), zero, list; failed, and passed over: read (item ";
+    assert!(summary.starts_with(told), "{summary}");
     assert!(log.contains("- limits.toml is missing\\n- conf/cache.toml, line 1: size = 0\\n"), "{log}");
 }

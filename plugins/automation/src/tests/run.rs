@@ -408,7 +408,7 @@ fn on_error_continue_goes_on_with_the_error() {
           "with": { "{% if %}": "{{ item }}", "fail": "{{ 'broken' if item == 'x' else none }}" } },
     ]));
     let outcome = end.expect("it goes on");
-    assert_eq!(outcome.summary, "done: next, each (1 of 2 items); failed, and passed over: bad, each");
+    assert_eq!(outcome.summary, "done: next, each (1 of 2 items); failed, and passed over: bad (Echo: no such file), each");
     assert_eq!(outcome.next_action.as_deref(), Some("see why step `bad` failed: Echo: no such file"));
     assert!(log.contains(&"10 Echo {\"why\":\"Echo: no such file\",\"what\":\"nothing\"}".to_owned()), "{log:#?}");
     let put: Vec<_> = log.iter().filter(|line| line.contains("put")).collect();
@@ -482,12 +482,12 @@ fn a_failure_after_calls_does_not_call_them_undone() {
     ]));
     let why = "the step's call was made, but its artifact .. could not be stored: no such name";
     let outcome = end.expect("it goes on");
-    assert_eq!(outcome.summary, "done in part: a; failed, and passed over: a");
+    assert_eq!(outcome.summary, format!("done in part: a; failed, and passed over: a ({why})"));
     assert_eq!(outcome.next_action, Some(format!("see why step `a` failed: {why}")));
     assert_eq!(log[1], format!("10 warn step `a` failed, and the mission goes on: {why}"));
     check(
         json!([{ "id": "a", "tool": "Echo", "with": { "fail": "broken" }, "on_error": "continue" }]),
-        "no step was done; failed, and passed over: a",
+        "no step was done; failed, and passed over: a (Echo: broken)",
         &["0 Echo {\"fail\":\"broken\"}", "10 warn step `a` failed, and the mission goes on: Echo: broken"],
     );
     check(json!([{ "id": "a", "tool": "Echo", "if": false }]), "nothing was to be done; skipped: a", &[]);

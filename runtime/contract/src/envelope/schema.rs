@@ -63,7 +63,7 @@ pub fn order_schema() -> Value {
 }
 
 /// What is otherwise in an order than in an envelope: what is not named there is not its own to have.
-fn of_an_order() -> [(String, Value); 3] {
+fn of_an_order() -> [(String, Value); 4] {
     let share = |of: &str, kind: &str| {
         let description =
             format!("Its share of {of}: set aside in the budget of the mission that dispatches it. Absent or 0: none.");
@@ -96,6 +96,11 @@ fn of_an_order() -> [(String, Value); 3] {
             "autonomy_window",
             "When it may run: it ends with the window of the mission that dispatches it at the latest.",
             window(),
+        ),
+        (
+            "artifact_policy",
+            "What must be there at the end, and where it goes: to where that of the mission that dispatches it goes, or nowhere beyond its node.",
+            artifact_policy(&["factory", "shared"]),
         ),
     ];
     texts.map(|(name, description, schema)| (name.to_owned(), described(description, schema)))
@@ -161,7 +166,11 @@ fn properties() -> Map<String, Value> {
         ("heartbeat_interval_seconds", "How often it shows a sign of life.", seconds),
         ("report_cadence", "When it reports progress.", names(&["milestone", "interval", "hybrid"])),
         ("success_criteria", "What must hold at the end.", texts(r"\S")),
-        ("artifact_policy", "What must be there at the end, and where it goes.", artifact_policy()),
+        (
+            "artifact_policy",
+            "What must be there at the end, and where it goes.",
+            artifact_policy(&["factory", "shared", "pushback"]),
+        ),
         ("callback", "Where its events are sent.", callback()),
         (
             "idempotency_key",
@@ -218,10 +227,10 @@ fn window() -> Value {
     json!({ "type": ["object", "null"], "properties": { "start_at": end, "end_at": end } })
 }
 
-fn artifact_policy() -> Value {
+fn artifact_policy(scopes: &[&str]) -> Value {
     let properties = json!({
         "required_outputs": described("Names or globs of artifacts.", texts(r"^[^\\\u0000-\u001f\u007f-\u009f]+$")),
-        "storage_scope": names(&["factory", "shared", "pushback"]),
+        "storage_scope": names(scopes),
     });
     json!({ "type": ["object", "null"], "properties": properties })
 }

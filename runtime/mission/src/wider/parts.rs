@@ -13,7 +13,7 @@ use sortie_contract::id::{InstanceId, LaneId, VpId};
 use sortie_contract::money::{MicroUsd, Spend};
 
 use super::{Payer, Purse, Purses, SharedOut};
-use crate::budget::{Fit, Ledger, Limits};
+use crate::budget::{self, Fit, Ledger, Limits};
 use crate::pool::{Need, Offer, Others, Part};
 
 /// Spans of a budget whose parts are in memory: this one, the last one, and what a clock that goes wrong adds.
@@ -290,13 +290,43 @@ impl Held {
     /// Why it does not cover a call that the budget would, were it this node's alone.
     pub(super) fn short(&self, limits: Limits, ledger: &Ledger, wanted: Spend) -> Option<Short> {
         let (Fit::SetAside(short) | Fit::Never(short)) = ledger.fit(self.limits(limits), wanted) else { return None };
-        let Self { held, others_used } = self;
-        let why = format!(
-            "of {limits} this node holds {} and {} model calls, and other nodes of the store have spent {} and {} model calls and hold \
-             the rest, or are asked for it: {short}",
-            held.cost, held.llm_calls, others_used.cost, others_used.llm_calls
-        );
-        Some(Short { comes_back: !ledger.is_hopeless(limits, *others_used, wanted), why })
+        let comes_back = !ledger.is_hopeless(limits, self.others_used, wanted);
+        let asked = if comes_back { ", and are asked for the rest" } else { "" };
+        // Its limit is what is held here; only that of which too little is held is told of.
+        let why = match short {
+            budget::Short::Calls { max: held, booked } => {
+                let (all, others) = (limits.llm_calls.unwrap_or(held), self.others_used.llm_calls);
+                let (calls, used) = (if all == 1 { "call" } else { "calls" }, count(others));
+                format!(
+                    "of {all} model {calls} other nodes of the store have used {used}{asked}; this node holds {}",
+                    part(held, booked)
+                )
+            }
+            budget::Short::Cost { wanted, max: held, booked } => {
+                let (all, others) = (limits.cost.unwrap_or(held), self.others_used.cost);
+                format!(
+                    "of {all} other nodes of the store have spent {others}{asked}; this node holds {held}, {booked} of it spent or set \
+                     aside, and the call may cost {wanted}"
+                )
+            }
+        };
+        Some(Short { comes_back, why })
+    }
+}
+
+fn count(calls: u64) -> String {
+    if calls == 0 { String::from("none") } else { format!("{calls}") }
+}
+
+/// So many calls, and what is left of them.
+fn part(held: u64, booked: u64) -> String {
+    match (held, booked) {
+        (0, _) => count(0),
+        (1, 1..) => String::from("1, which is used or set aside"),
+        (2, 2..) => String::from("2, and both are used or set aside"),
+        _ if booked >= held => format!("{held}, and all are used or set aside"),
+        (_, 1) => format!("{held}, of which 1 is used or set aside"),
+        _ => format!("{held}, of which {} are used or set aside", count(booked)),
     }
 }
 
@@ -311,5 +341,59 @@ impl Ledger {
         let mut used = Self::default();
         used.recall(self.spent().saturating_add(others_used), Spend::NOTHING);
         used.fit(limits, wanted) != Fit::Now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_little_is_told_of_once() {
+        let calls = |llm_calls| Spend { llm_calls, cost: MicroUsd::ZERO };
+        let of_calls = |max| Limits { llm_calls: Some(max), cost: None };
+        let cost = |micro| Spend { llm_calls: 0, cost: MicroUsd(micro) };
+        let of_cost = |max| Limits { llm_calls: None, cost: Some(MicroUsd(max)) };
+        for (limits, held, others_used, spent, wanted, expected) in [
+            (
+                of_calls(3),
+                calls(0),
+                calls(3),
+                calls(0),
+                calls(1),
+                Some((false, "of 3 model calls other nodes of the store have used 3; this node holds none")),
+            ),
+            (
+                of_calls(3),
+                calls(2),
+                calls(0),
+                calls(2),
+                calls(1),
+                Some((
+                    true,
+                    "of 3 model calls other nodes of the store have used none, and are asked for the rest; this node holds 2, and both \
+                     are used or set aside",
+                )),
+            ),
+            (
+                of_cost(10),
+                cost(6),
+                cost(4),
+                cost(4),
+                cost(6),
+                Some((
+                    false,
+                    "of $0.000010 other nodes of the store have spent $0.000004; this node holds $0.000006, $0.000004 of it spent or set \
+                     aside, and the call may cost $0.000006",
+                )),
+            ),
+            (of_cost(10), cost(6), cost(4), cost(4), cost(2), None),
+        ] {
+            let mut ledger = Ledger::default();
+            ledger.recall(spent, Spend::NOTHING);
+            let short = Held { held, others_used }.short(limits, &ledger, wanted);
+            let said = short.as_ref().map(|short| (short.comes_back, short.why.as_str()));
+            assert_eq!(said, expected);
+        }
     }
 }

@@ -99,7 +99,7 @@ fn what_goes_beyond_its_parent_is_refused_where_it_is_asked_for() {
         (window(0, 7_200), "denied", "/autonomy_window/end_at"),
         (window(3_600, 3_601), "denied", "/autonomy_window/start_at"),
         (stored("shared"), "denied", "/artifact_policy/storage_scope: \"shared\" is not where"),
-        (stored("pushback"), "invalid-arguments", "/callback: `storage_scope` is pushback"),
+        (stored("pushback"), "invalid-arguments", "/artifact_policy/storage_scope: a child has no callback to upload to"),
         (budget(json!({ "max_runtime_minutes": 11 })), "budget-exhausted", "/budget/max_runtime_minutes"),
         (budget(json!({ "max_cost_usd": 1.01 })), "budget-exhausted", "/budget/max_cost_usd"),
         (budget(json!({ "max_llm_calls": 6 })), "budget-exhausted", "/budget/max_llm_calls"),
@@ -201,7 +201,8 @@ fn a_childs_artifacts_go_where_its_parents_do_or_stay_with_its_node() {
         (stored("shared"), stored("factory"), here),
         (stored("shared"), stored("shared"), shared),
         (pushed.clone(), json!({}), here),
-        (pushed, stored("shared"), None),
+        (pushed.clone(), stored("shared"), None),
+        (pushed, stored("pushback"), None),
     ] {
         let of_node = NodeRules { shared_storage: true, ..rules() };
         let context = format!("{wanted} of {parent}");
@@ -209,7 +210,7 @@ fn a_childs_artifacts_go_where_its_parents_do_or_stay_with_its_node() {
         parent.start().expect("it starts");
         match (drafts(&parent, &order(wanted)), expected) {
             (Ok(draft), Some(expected)) => assert_eq!(parsed(&draft).storage_scope, expected, "{context}"),
-            (Err(CallError::Denied(why)), None) => {
+            (Err(CallError::Denied(why) | CallError::InvalidArguments(why)), None) => {
                 assert!(why.starts_with("/artifact_policy/storage_scope: "), "{context}: {why}");
             }
             (other, _) => panic!("{context}: {other:?}"),
@@ -494,6 +495,8 @@ fn what_is_told_and_taken_is_of_its_schema() {
     let names = |object: &Value| sorted(object.as_object().expect("an object").keys().cloned().collect());
     let fields = |schema: &Value| names(&schema["properties"]);
     assert_eq!(fields(&order), sorted(ORDER.map(str::to_owned).to_vec()));
+    let scopes = &order["properties"]["artifact_policy"]["properties"]["storage_scope"]["enum"];
+    assert_eq!(scopes, &json!(["factory", "shared", null]), "there is no callback to push to");
     let mut mission = Tested::running(json!({}));
     assert_eq!(mission.mission.told_to_parent(), None, "it has not ended");
     mission.says_done();

@@ -4,7 +4,6 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use std::io::ErrorKind;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
@@ -13,10 +12,10 @@ use super::error::Problem;
 use super::query::NoParameters;
 use sortie_contract::MissionNo;
 use sortie_contract::digest::Digest;
+use sortie_engine::ArtifactsOf;
 use sortie_engine::look;
 use sortie_engine::shown::Page;
 use sortie_engine::views::Fold;
-use sortie_engine::{ArtifactError, ArtifactsOf};
 
 /// `GET /v1/missions/{id}/artifacts`
 pub(super) async fn index(
@@ -90,24 +89,10 @@ async fn opened(app: &App, no: MissionNo, its: ArtifactsOf, sha256: Digest) -> R
     let folder = app.artifacts.clone();
     let open = move || match its.place()? {
         Some((store, place)) => store.fetch(place, &sha256),
-        None => Ok(folder.fetch(no, &sha256)?),
+        None => folder.fetch(no, &sha256).map_err(|error| its.unread(&sha256, error)),
     };
     let opened = tokio::task::spawn_blocking(open).await.map_err(|error| Problem::task_failed(&error))?;
-    let at = || format!("`artifacts/{no}/{sha256}` in the node's data directory");
-    opened.map(tokio::fs::File::from_std).map_err(|error| match error {
-        // Whoever took the mission over has its record, and not its files.
-        ArtifactError::Folder(error) if error.kind() == ErrorKind::NotFound && app.engine.has_fleet() => {
-            let detail = "the bytes of this artifact are on the disk of the node that had this mission before";
-            Problem::unavailable("artifact_elsewhere", detail)
-        }
-        ArtifactError::Folder(error) if error.kind() == ErrorKind::NotFound => {
-            Problem::artifact(&ArtifactError::Missing { at: at() })
-        }
-        ArtifactError::Folder(error) if error.kind() == ErrorKind::InvalidData => {
-            Problem::artifact(&ArtifactError::Damaged { at: at(), why: error.to_string() })
-        }
-        other => Problem::artifact(&other),
-    })
+    opened.map(tokio::fs::File::from_std).map_err(|error| Problem::artifact(&error))
 }
 
 /// Whether a list of entity tags names this one. Compared weakly, as `If-None-Match` is (RFC 9110, section 13.1.2): a cache

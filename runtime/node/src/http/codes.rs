@@ -55,7 +55,7 @@ pub(crate) const CODES: &[Known] = &[
         "artifact_elsewhere",
         &[503],
         "The bytes of an artifact are on the disk of another node, which stored it before this one took its mission over.",
-        "Copy that node's `artifacts` folder here, or wait until it is there again. Missions that must not lose theirs store them as `shared` or `pushback`.",
+        "Copy the folder that `detail` names from that node's data directory to this one's, or wait until it is there again. Missions that must not lose theirs store them as `shared` or `pushback`.",
     ),
     known(
         "artifact_missing",

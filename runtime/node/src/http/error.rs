@@ -118,6 +118,9 @@ impl Problem {
     pub(super) fn artifact(error: &ArtifactError) -> Self {
         let (code, at) = match error {
             ArtifactError::Away(_) | ArtifactError::NoStore => return Self::shared_store_away(error),
+            ArtifactError::Elsewhere { .. } => {
+                return Self::unavailable("artifact_elsewhere", &format!("the artifact cannot be read: {error}"));
+            }
             ArtifactError::Missing { at } => ("artifact_missing", at),
             ArtifactError::Damaged { at, .. } => ("artifact_damaged", at),
             other => return Self::internal(other),
