@@ -151,8 +151,7 @@ pub(super) async fn cancel(
     }
     let reason = missions::cancel_reason(&body)?;
     let no = app.mission(id.clone()).await?;
-    // Whoever speaks this dialect has a hold on what came in it, and on nothing else.
-    // An envelope of the contract may name any source.
+    // Whoever speaks this dialect has a hold on what came in it, and on nothing else: an envelope of the contract may name its source, too.
     let came_in_it = app.blocking(move |engine| {
         let mission = engine.mission(no)?;
         let is_its = mission.envelope().source_instance_id.as_str() == dialect.source();
