@@ -6,6 +6,7 @@ use sortie_contract::{Mistake, limit};
 
 use crate::config::TypeConfig;
 use crate::envelope::{Dialect, Draft, Form, Made, Translated, read};
+use crate::kept::{FORM, HTTP};
 use crate::name::mission_of_dispatch;
 use crate::old::{Findings, Old};
 
@@ -88,7 +89,7 @@ impl Dialect {
             found.odd("`reply_mode` has no effect: a dispatch is answered once it is on record");
         }
         let mut kept = Map::from_iter([
-            ("form".to_owned(), "http".into()),
+            (FORM.to_owned(), HTTP.into()),
             ("mission_type".to_owned(), mission_type.into()),
             ("priority".to_owned(), priority.unwrap_or(PRIORITY).into()),
         ]);

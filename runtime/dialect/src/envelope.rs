@@ -9,6 +9,7 @@ use sortie_contract::plugin::PluginRef;
 use sortie_contract::{InstanceId, Mistake, Pointer, Timestamp, VpId, limit};
 
 use crate::config::{ConfigError, DialectConfig, TypeConfig};
+use crate::kept::FIELD;
 use crate::old::Findings;
 
 /// What of an envelope an operator may write for a type; the rest is made of each dispatch.
@@ -302,7 +303,7 @@ impl Dialect {
         if let Some(callback) = &draft.callback {
             put("callback", callback.clone().into());
         }
-        put("dialect", draft.kept.clone().into());
+        put(FIELD, draft.kept.clone().into());
         let under = |envelope: &mut Map<String, Value>, key: &str, fields: Map<String, Value>| {
             if !fields.is_empty()
                 && let Value::Object(given) = envelope.entry(key).or_insert_with(|| json!({}))

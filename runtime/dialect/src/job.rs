@@ -5,6 +5,7 @@ use sortie_contract::mistake::code;
 use sortie_contract::{Mistake, Pointer, limit};
 
 use crate::envelope::{Dialect, Draft, Form, Made, Translated, read};
+use crate::kept::{FORM, JOB, REDIS};
 use crate::name::{mission_of_job, result_url};
 use crate::old::{Findings, Old};
 
@@ -112,8 +113,8 @@ impl Dialect {
         }
         let (job, vp_id) = (job?, vp_id?);
         let mut kept = Map::from_iter([
-            ("form".to_owned(), Value::from("redis")),
-            ("job_id".to_owned(), job.into()),
+            (FORM.to_owned(), Value::from(REDIS)),
+            (JOB.to_owned(), job.into()),
             ("mission_type".to_owned(), mission_type.into()),
         ]);
         kept.extend(KEPT.iter().filter_map(|key| Some(((*key).to_owned(), context.text(key)?.into()))));

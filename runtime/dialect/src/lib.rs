@@ -18,6 +18,7 @@ mod dispatch;
 mod envelope;
 mod heartbeat;
 mod job;
+mod kept;
 mod link;
 mod message;
 mod name;
@@ -32,6 +33,7 @@ pub use config::{ConfigError, DialectConfig, HeartbeatConfig, HttpConfig, Receip
 pub use desk::{Desk, Untaken};
 pub use envelope::{Dialect, Made, Translated};
 pub use heartbeat::{Heartbeat, Vitals};
+pub use kept::kept;
 pub use name::{is_bridge, job_of, mission_of_dispatch, mission_of_job, result_url};
 pub use receipt::Receipt;
 pub use result::result_of;

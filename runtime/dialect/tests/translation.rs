@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use sortie_contract::envelope::{Envelope, MissionType};
 use sortie_contract::{Mistake, Timestamp};
-use sortie_dialect::{Dialect, DialectConfig, Made, Translated, mission_of_dispatch};
+use sortie_dialect::{Dialect, DialectConfig, Made, Translated, kept, mission_of_dispatch};
 
 const CONFIG: &str = r#"
     source = "simone-hq"
@@ -78,6 +78,7 @@ fn a_dispatch_is_an_envelope() {
         "dialect": {"form": "http", "mission_type": "doc-maintenance", "priority": 50, "source_session_id": "ops.dashboard", "reply_mode": "async"},
     });
     assert_eq!(sent(&translated), expected);
+    assert_eq!(kept(&translated.envelope).map(Value::from), Some(expected["dialect"].clone()));
     let warned = translated.warnings.join("\n");
     for word in ["`tech_stack`", "`priority`", "`system_prompt_injection`"] {
         assert!(warned.contains(word), "{warned}");
@@ -104,6 +105,7 @@ fn a_job_is_an_envelope_whose_result_goes_to_the_bridge() {
     ] {
         assert_eq!(envelope[key], value, "{key}");
     }
+    assert_eq!(kept(&translated.envelope).map(Value::from), Some(envelope["dialect"].clone()));
     assert!(
         translated.warnings.iter().any(|warning| warning.contains("/payload/context/odd")),
         "{:?}",

@@ -20,6 +20,7 @@ use sortie_journal::{
     WriteError,
 };
 use sortie_mission::admission::{self, Asked, Dispatch, Earlier, Examination, Reply, Verdict, WayOut};
+use sortie_mission::placement::not_meant;
 use sortie_mission::{Denial, Mission};
 use sortie_sandbox::Installed;
 use sortie_tools::Found;
@@ -50,7 +51,7 @@ pub enum DispatchError {
     #[error("the envelope cannot be accepted")]
     Invalid(Vec<Mistake>),
     /// It is for another node.
-    #[error("this node is `{this}`, the envelope is for `{target}`")]
+    #[error("{}", not_meant(.target, .this))]
     WrongInstance {
         /// This node.
         this: String,

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use sortie_contract::envelope::SecretRef;
 use sortie_contract::envelope::read_strictly;
+use sortie_contract::mistake::code;
 use sortie_contract::{Mistake, Pointer, Timestamp, limit};
 use sortie_egress::header::HeaderMap;
 use sortie_egress::{SecretError, resolve};
@@ -75,12 +76,17 @@ pub enum Refused {
     /// It is not signed as it must be; in words for its sender.
     #[error("{0}")]
     Unsigned(String),
-    /// Its body is no JSON.
-    #[error("the body is no JSON: {0}")]
+    /// Its body is no JSON that can be taken; in words for its sender.
+    #[error("{0}")]
     NotJson(String),
-    /// What the operator wrote does not fit it: each place in the hook, and why.
-    #[error("the hook's templates do not fit this delivery")]
-    Unfit(Vec<Mistake>),
+    /// What the operator wrote does not fit it.
+    #[error("the templates of the hook `{hook}` do not fit this delivery")]
+    Unfit {
+        /// The hook.
+        hook: String,
+        /// Each place in it, and why.
+        mistakes: Vec<Mistake>,
+    },
 }
 
 /// A trigger from outside.
@@ -141,7 +147,8 @@ impl Hook {
         let templates = Templates::new(self.scope(sender, delivery, &body), Writing::Json);
         let unfit = |found: Vec<Fault>| {
             let mistake = |(at, detail)| Mistake::new(at, INVALID_TEMPLATE, detail);
-            Refused::Unfit(found.into_iter().take(limit::MISTAKES_MAX).map(mistake).collect())
+            let mistakes = found.into_iter().take(limit::MISTAKES_MAX).map(mistake).collect();
+            Refused::Unfit { hook: self.config.name.clone(), mistakes }
         };
         if let Some(when) = &self.config.when {
             match templates.value(when) {
@@ -219,13 +226,24 @@ impl Hook {
 
 /// The body of a delivery. One that would not be what was sent is refused: two keys of one name, an integer beyond 64 bits.
 fn read(body: &[u8]) -> Result<Value, Refused> {
-    let text = std::str::from_utf8(body).map_err(|error| Refused::NotJson(error.to_string()))?;
-    let told = |mistake: Mistake| Refused::NotJson(mistake.to_string());
-    let (body, mistakes) = read_strictly(text).map_err(told)?;
-    match mistakes.into_iter().next() {
-        Some(mistake) => Err(told(mistake)),
+    let text = std::str::from_utf8(body).map_err(|error| {
+        Refused::NotJson(format!("the body is no UTF-8 text from byte {} on", error.valid_up_to()))
+    })?;
+    let (body, mistakes) = read_strictly(text).map_err(|mistake| untaken(&mistake))?;
+    match mistakes.first() {
+        Some(mistake) => Err(untaken(mistake)),
         None => Ok(body),
     }
+}
+
+/// Why a body is not taken that has this mistake.
+fn untaken(mistake: &Mistake) -> Refused {
+    Refused::NotJson(match mistake.code.as_str() {
+        code::NOT_JSON => mistake.detail.clone(),
+        // Where that is, is a pointer of as many steps.
+        code::TOO_DEEP => format!("the body is nested too deeply: at most {} levels", limit::ENVELOPE_DEPTH_MAX),
+        _ => format!("the body cannot be taken: {mistake}"),
+    })
 }
 
 /// What is wrong with the templates of a hook, whatever is delivered.
@@ -299,20 +317,57 @@ mod tests {
             [(json!({"action": "opened"}), "/envelope/objective"), (json!({}), "/when"), (json!(null), "/when")]
         {
             match made(&hook, "a", &body) {
-                Err(Refused::Unfit(found)) => {
+                Err(Refused::Unfit { mistakes: found, .. }) => {
                     assert!(found.iter().any(|mistake| mistake.pointer.as_str() == at), "{body}: {found:?}");
                 }
                 other => panic!("{body}: {other:?}"),
             }
         }
         let odd = self::hook("name = \"a\"\nsecret = \"env://A\"\nwhen = \"body.n\"\n[envelope]\n");
-        assert!(matches!(made(&odd, "a", &json!({"n": 1})), Err(Refused::Unfit(_))), "a number is no answer");
+        assert!(matches!(made(&odd, "a", &json!({"n": 1})), Err(Refused::Unfit { .. })), "a number is no answer");
         let delivery = Delivery { headers: &HeaderMap::new(), body: b"a=b", at: AT.parse().unwrap() };
         assert!(matches!(hook.envelope(&Sender::trying(), delivery, "n"), Err(Refused::NotJson(_))));
         for body in [r#"{"a": 1, "a": 2}"#, r#"{"a": 12345678901234567890123}"#] {
             let delivery = Delivery { headers: &HeaderMap::new(), body: body.as_bytes(), at: AT.parse().unwrap() };
             assert!(matches!(hook.envelope(&Sender::trying(), delivery, "n"), Err(Refused::NotJson(_))), "{body}");
         }
+    }
+
+    #[test]
+    fn what_a_delivery_does_not_have_is_named_and_where_it_may_be_absent_it_can_be_asked_for() {
+        let when = |when: &str| {
+            hook(&format!("name = \"issues\"\nsecret = \"env://A\"\nwhen = \"{when}\"\n[envelope]\n"))
+        };
+        for (of, body, absent) in [
+            ("body.action == 'opened'", json!({}), "`body.action` names what is not there"),
+            ("body.issue.action == 'opened'", json!({"action": "opened"}), "`body.issue` names what is not there"),
+            ("body['action'] == 'opened'", json!({}), "names what is not there"),
+            ("body.action", json!({}), "`body.action` names what is not there"),
+        ] {
+            let refused = made(&when(of), "a", &body).expect_err("it is not there");
+            assert!(refused.to_string().contains("`issues`"), "{refused}");
+            let Refused::Unfit { mistakes, .. } = refused else { panic!("{of}: {refused:?}") };
+            assert_eq!(mistakes[0].pointer.as_str(), "/when");
+            assert!(mistakes[0].detail.contains(absent), "{of}: {mistakes:?}");
+        }
+        let asked = when("body.action is defined and body.action == 'opened'");
+        assert_eq!(made(&asked, "a", &json!({})).expect("fits"), Made::NotMeant);
+    }
+
+    #[test]
+    fn a_body_that_is_not_taken_is_told_of_once_and_plainly() {
+        let deep = format!("{}{}", "[".repeat(150), "]".repeat(150));
+        for (body, told) in [
+            ("a=b", "the body is not JSON: expected value at line 1 column 1"),
+            (&deep, "the body is nested too deeply: at most 100 levels"),
+            (r#"{"a": 1, "a": 2}"#, "the body cannot be taken: /a: `a` is there more than once"),
+        ] {
+            match read(body.as_bytes()) {
+                Err(refused) => assert_eq!(refused.to_string(), told),
+                Ok(read) => panic!("{read}"),
+            }
+        }
+        assert!(read(b"\"\xff\"").expect_err("no text").to_string().contains("from byte 1 on"));
     }
 
     #[test]

@@ -63,6 +63,25 @@ impl<'a> Target<'a> {
     }
 }
 
+/// Why a node of that name does not take what is meant for this target, in words.
+#[must_use]
+pub fn not_meant(target: &str, node: &str) -> String {
+    if let Some(group) = target.strip_prefix(GROUP) {
+        if group.is_empty() {
+            return format!("`{GROUP}` wants the name of a group: `{GROUP}NAME`");
+        }
+        return format!("no node here is in the group `{group}`");
+    }
+    if let Some(label) = target.strip_prefix(LABEL) {
+        return match label.split_once('=') {
+            Some((key, _)) if !key.is_empty() => format!("no node here has the label `{label}`"),
+            _ => format!("`{target}` wants KEY=VALUE: `{LABEL}KEY=VALUE`"),
+        };
+    }
+    let nearly = if target.eq_ignore_ascii_case(node) { "; capital letters count" } else { "" };
+    format!("this node is `{node}`, the envelope is for `{target}`{nearly}")
+}
+
 /// A node, as it says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Candidate<'a> {
@@ -210,6 +229,22 @@ mod tests {
             })
             .collect();
         place(&envelope, &candidates)
+    }
+
+    #[test]
+    fn who_is_not_meant_says_what_nobody_here_is() {
+        for (target, told) in [
+            ("group:none", "no node here is in the group `none`"),
+            ("group:", "`group:` wants the name of a group: `group:NAME`"),
+            ("label:gpu=no", "no node here has the label `gpu=no`"),
+            ("label:k", "`label:k` wants KEY=VALUE: `label:KEY=VALUE`"),
+            ("label:=", "`label:=` wants KEY=VALUE: `label:KEY=VALUE`"),
+            ("label:", "`label:` wants KEY=VALUE: `label:KEY=VALUE`"),
+            ("n2", "this node is `n1`, the envelope is for `n2`"),
+            ("N1", "this node is `n1`, the envelope is for `N1`; capital letters count"),
+        ] {
+            assert_eq!(not_meant(target, "n1"), told);
+        }
     }
 
     #[test]

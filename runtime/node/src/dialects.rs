@@ -6,17 +6,19 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sortie_ambient::Surroundings;
 use sortie_callback::{Http, Reply, SendError, StatusCode, Transport};
 use sortie_contract::mistake::code;
-use sortie_contract::{Event, Mistake, Pointer, SessionId, Timestamp, VpId};
+use sortie_contract::record::Record;
+use sortie_contract::{Event, MissionNo, Mistake, Pointer, SessionId, Timestamp, VpId};
 use sortie_dialect::{
     Access, Bridge, Desk, Dialect, Heartbeat, Standing, Translated, Untaken, Untold, Vitals, is_bridge, job_of,
 };
 use sortie_engine::intake::DispatchError;
 use sortie_engine::shown::DialectView;
 use sortie_engine::{Engine, FolderWorkspaces, Workspaces as _};
+use sortie_journal::{Log, ReadError};
 
 use crate::config::{Config, ConfigError};
 use crate::http::forward::{self, Peers};
@@ -24,6 +26,9 @@ use crate::http::taken;
 
 /// The name under which another node is told of a job of this one's bridge.
 const BRIDGE: &str = "redis";
+
+/// How much of a mission is read to see how it was dispatched, in bytes of the journal.
+const PIECE: usize = 1;
 
 /// What there is of them.
 #[derive(Default)]
@@ -131,6 +136,13 @@ impl Dialects {
             tracing::warn!(error, "a secret of [dialect] cannot be used now; what needs it waits or is refused");
         }
     }
+}
+
+/// What an old body said beside what is an envelope's, of a mission that came in a dialect; nothing of any other.
+pub(crate) fn kept(log: &dyn Log, no: MissionNo) -> Result<Option<Map<String, Value>>, ReadError> {
+    let records = log.read(no, 0, PIECE)?;
+    let Some(Record::Accepted(accepted)) = records.first().map(|stamped| &stamped.record) else { return Ok(None) };
+    Ok(sortie_dialect::kept(&accepted.envelope))
 }
 
 /// What this machine is called.

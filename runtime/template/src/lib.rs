@@ -79,6 +79,8 @@ impl Templates {
     pub fn new(scope: Value, writing: Writing) -> Self {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        // So that an error names what is absent, in whatever build. What else it keeps of the texts goes with it and is not told.
+        environment.set_debug(true);
         environment.set_syntax(syntax());
         match writing {
             Writing::Escaped(escape) => environment.set_auto_escape_callback(move |_| escape.clone()),
@@ -203,11 +205,24 @@ fn weight(value: &Value) -> u64 {
 
 /// An error without the engine's own idea of a file's name, which says nothing here.
 fn told(error: &Error) -> String {
+    if let Some(absent) = error.detail().and_then(|detail| absent(error.kind(), detail)) {
+        return format!("`{absent}` names what is not there");
+    }
     match error.detail() {
         _ if error.kind() == ErrorKind::OutOfFuel => "it is more work than one template may do".to_owned(),
         Some(detail) => format!("{}: {detail}", error.kind()),
         None => error.kind().to_string(),
     }
+}
+
+/// What is not there, where the language can tell: an expression such as `body.action`.
+fn absent(kind: ErrorKind, detail: &str) -> Option<&str> {
+    if kind != ErrorKind::UndefinedError {
+        return None;
+    }
+    let (absent, _) = detail.strip_prefix('`')?.split_once("` is undefined")?;
+    // It writes three dots for what it cannot tell.
+    (!absent.contains("(...)")).then_some(absent)
 }
 
 fn on_its_line(error: &Error) -> String {
@@ -264,6 +279,7 @@ mod tests {
             ("date[:4] | int + 1", json!(2027)),
             ("vars.who[::-1]", json!(["b", "a"])),
             ("{'a': vars.depth}.a", json!(3)),
+            ("vars.missing is defined and vars.missing == 3", json!(false)),
             ("[1] | tojson(indent=2)", json!("[\n  1\n]")),
         ] {
             assert_eq!(value(source), Ok(expected), "{source}");
@@ -343,6 +359,20 @@ mod tests {
         assert!(
             caught::<()>(|| panic!("attempt to negate with overflow")).is_err_and(|says| says.contains("a number"))
         );
+    }
+
+    #[test]
+    fn what_is_absent_is_named() {
+        for (source, absent) in [
+            ("vars.missing == 3", "vars.missing"),
+            ("vars.missing.depth == 3", "vars.missing"),
+            ("vars.depth == 3 and vars.missing == 1", "vars.missing"),
+            ("vars.missing", "vars.missing"),
+        ] {
+            assert_eq!(value(source), Err(format!("`{absent}` names what is not there")), "{source}");
+        }
+        let told = text("{% for a in previous.artifacts %}{{ a.missing ~ 'x' }}{% endfor %}").expect_err("absent");
+        assert!(told.starts_with("line 1: "), "{told}");
     }
 
     #[test]

@@ -200,6 +200,17 @@ async fn another_nodes_mission_is_never_run() {
     node.dispatch(&elsewhere).await.expect_problem(421, "wrong_instance");
     let wrong = without(with(elsewhere, "/mission_type", json!("x")), "trace_id");
     node.dispatch(&wrong).await.expect_problem(421, "wrong_instance");
+    for (target, told) in [
+        ("group:none", "no node here is in the group `none`"),
+        ("label:gpu=yes", "no node here has the label `gpu=yes`"),
+        ("label:k", "`label:k` wants KEY=VALUE"),
+        ("Factory-1", "this node is `factory-1`, the envelope is for `Factory-1`; capital letters count"),
+    ] {
+        let refused = node.dispatch(&with(writing("nobody"), "/target_instance_id", json!(target))).await;
+        refused.expect_problem(421, "wrong_instance");
+        let detail = refused.json["detail"].as_str().unwrap_or_default();
+        assert!(detail.starts_with(told), "{target}: {detail}");
+    }
     node.dispatch(&with(writing("any"), "/target_instance_id", json!("*"))).await.expect_status(202);
 }
 

@@ -124,10 +124,14 @@ async fn what_is_not_signed_or_fits_nothing_is_no_mission_and_says_why() {
         refused.expect_problem(403, "invalid_signature");
         assert!(!refused.text.contains(SECRET), "{}", refused.text);
     }
-    standard(&node, "msg_form", now(), "plugin=hello").await.expect_problem(400, "not_json");
+    let form = standard(&node, "msg_form", now(), "plugin=hello").await;
+    form.expect_problem(400, "not_json");
+    assert_eq!(form.json["detail"], "the body is not JSON: expected value at line 1 column 1");
     let unfit = standard(&node, "msg_unfit", now(), "{}").await;
     unfit.expect_problem(422, "hook_unfit");
     assert_eq!(unfit.mistakes()[0].0, "/envelope/plugin", "{}", unfit.text);
+    let told = unfit.json["detail"].as_str().unwrap_or_default();
+    assert!(told.contains("`standard`") && told.contains("`body.plugin` names what is not there"), "{told}");
     standard(&node, "msg_gone", now(), r#"{"plugin": "gone"}"#).await.expect_problem(422, "plugin_not_installed");
     deliver(&node, "gone", &hello, &[]).await.expect_problem(404, "not_found");
     assert_eq!(node.get("/v1/missions").await.json["items"], json!([]), "none of them is a mission");

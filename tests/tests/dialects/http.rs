@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use sortie_tests::envelope::{looping, with, writing};
 use sortie_tests::http::{Answer, client, send};
 use sortie_tests::{Node, Options};
 
@@ -114,7 +115,7 @@ async fn a_cancel_reaches_what_came_in_this_dialect_and_nothing_else() {
         (&action["by"], &action["what"], &action["said"]["reason"]),
         (&json!("dialect:ops-token"), &json!("cancel"), &json!("test_cancel"))
     );
-    let own = node.accept(&sortie_tests::envelope::looping("own")).await;
+    let own = node.accept(&looping("own")).await;
     ask(&node, "own/cancel", "").await.expect_problem(404, "not_found");
     assert_ne!(node.mission(&own).await["status"], "cancelled");
     ask(&node, "nobody/cancel", "").await.expect_problem(404, "not_found");
@@ -123,6 +124,31 @@ async fn a_cancel_reaches_what_came_in_this_dialect_and_nothing_else() {
     let done = done["mission"]["mission_id"].as_str().expect("a mission").to_owned();
     node.until_final(&done).await;
     ask(&node, &format!("{done}/cancel"), "").await.expect_problem(409, "already_final");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envelope_that_names_the_source_of_the_dialect_is_not_reached_by_its_cancel() {
+    let node = node().await;
+    let of_hq = |envelope| with(envelope, "/source_instance_id", json!("simone-hq"));
+    let running = node.accept(&of_hq(looping("running"))).await;
+    node.until_status(&running, "running").await;
+    let done = node.accept(&of_hq(writing("done"))).await;
+    node.until_final(&done).await;
+    // Nor one that bears a name of the dialect's, nor one that says of itself what those of the dialect say.
+    let named = node.accept(&of_hq(looping("vp-mission-be7eb1665ec623331d59cc50"))).await;
+    let said = with(of_hq(looping("said")), "/dialect", json!({"form": "redis", "job_id": "said"}));
+    let said = node.accept(&said).await;
+    for id in [&running, &done, &named, &said] {
+        ask(&node, &format!("{id}/cancel"), "{\"reason\":\"x\"}").await.expect_problem(404, "not_found");
+    }
+    for id in [&running, &named, &said] {
+        assert_ne!(node.mission(id).await["status"], "cancelled", "{id}");
+    }
+    // What did come in it is reached.
+    let first = ask(&node, "dispatch", &dispatch("c", "asking").to_string()).await.expect_status(200).json;
+    let first = first["mission"]["mission_id"].as_str().expect("a mission").to_owned();
+    node.until_status(&first, "blocked").await;
+    ask(&node, &format!("{first}/cancel"), "").await.expect_status(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sortie_contract::MissionNo;
 use sortie_contract::record::Record;
 use sortie_dialect::Receipt;
@@ -19,9 +19,6 @@ const PLACE: &str = "receipts.json";
 
 /// Frames that are read at once.
 const FRAMES: usize = 1_000;
-
-/// How much of a mission is read to see how it was dispatched, in bytes of the journal.
-const PIECE: usize = 1;
 
 /// How long it is waited behind what failed.
 const TROUBLE: Duration = Duration::from_secs(10);
@@ -145,7 +142,7 @@ fn of_mission(engine: &Engine, no: MissionNo, is_alone: bool) -> Result<bool, Tr
     if !is_alone && !place.is_dir() {
         return Ok(false);
     }
-    let asked = asked(&**engine.log(), no);
+    let asked = super::kept(&**engine.log(), no).ok().flatten().unwrap_or_default();
     let mission_type = asked.get("mission_type").and_then(Value::as_str).filter(|name| !name.is_empty());
     let receipt = Receipt {
         mission_id: shown.mission_id,
@@ -177,12 +174,4 @@ fn of_mission(engine: &Engine, no: MissionNo, is_alone: bool) -> Result<bool, Tr
 fn told_of(mission_id: &str, error: &(dyn std::error::Error + 'static)) -> bool {
     tracing::warn!(mission_id, error, "the receipt of a mission cannot be written into its workspace");
     true
-}
-
-/// What an old dispatch said beside what is an envelope's.
-fn asked(log: &dyn Log, no: MissionNo) -> Map<String, Value> {
-    let records = log.read(no, 0, PIECE).unwrap_or_default();
-    let Some(Record::Accepted(accepted)) = records.first().map(|stamped| &stamped.record) else { return Map::new() };
-    let envelope: Value = serde_json::from_str(&accepted.envelope).unwrap_or_default();
-    envelope["dialect"].as_object().cloned().unwrap_or_default()
 }

@@ -260,7 +260,7 @@ pub(crate) const CODES: &[Known] = &[
     known(
         "not_json",
         &[400],
-        "The envelope is no JSON; `errors` has the place.",
+        "The envelope, or the body of a delivery to a hook, is no JSON; `errors` has the place.",
         "Send UTF-8 JSON without a byte order mark.",
     ),
     known(

@@ -16,6 +16,7 @@ use sortie_engine::intake::{DispatchError, Dispatched};
 use super::error::Problem;
 use super::forward::{self, Asked};
 use super::{App, Body, actions, away, missions};
+use crate::dialects::kept;
 
 /// An old dispatch.
 #[derive(JsonSchema)]
@@ -150,10 +151,13 @@ pub(super) async fn cancel(
     }
     let reason = missions::cancel_reason(&body)?;
     let no = app.mission(id.clone()).await?;
-    // Whoever speaks this dialect has a hold on what came in it, and on nothing else.
-    let source =
-        app.blocking(move |engine| engine.mission(no).map(|mission| mission.envelope().source_instance_id.clone()));
-    if source.await?.as_str() != dialect.source() {
+    // Whoever speaks this dialect has a hold on what came in it, and on nothing else: an envelope of the contract may name its source, too.
+    let came_in_it = app.blocking(move |engine| {
+        let mission = engine.mission(no)?;
+        let is_its = mission.envelope().source_instance_id.as_str() == dialect.source();
+        Ok(is_its && kept(&**engine.log(), no)?.is_some())
+    });
+    if !came_in_it.await? {
         return Err(Problem::not_found(&format!("mission `{}`", sortie_contract::limit::clip(&id, 80))));
     }
     let (by, why) = (name.clone(), reason.clone());

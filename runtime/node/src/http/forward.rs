@@ -42,7 +42,7 @@ const HOPS: HeaderName = HeaderName::from_static("sortie-hops");
 const HOPS_MAX: usize = 3;
 
 /// The parameter that names the node that is asked, for what each has of its own.
-const NODE: &str = "node";
+pub(super) const NODE: &str = "node";
 
 /// What is of all nodes where none is named.
 const OF_ALL: &str = "/v1/events";

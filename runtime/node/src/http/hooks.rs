@@ -261,11 +261,16 @@ impl From<Refused> for Problem {
             }
             Refused::Unsigned(why) => Self::new(StatusCode::FORBIDDEN, "invalid_signature", why),
             Refused::NotJson(why) => {
-                let why = format!("the body is no JSON: {why}; have its sender send `application/json`");
-                DispatchError::Invalid(vec![Mistake::new(Pointer::root(), "not_json", why)]).into()
+                let mistake = Mistake::new(Pointer::root(), "not_json", why.as_str());
+                Self::new(StatusCode::BAD_REQUEST, "not_json", why).with("errors", json!([mistake]))
             }
-            Refused::Unfit(mistakes) => {
-                unprocessable("hook_unfit", "the hook's templates do not fit this delivery; see `errors`", &mistakes)
+            Refused::Unfit { mistakes, .. } => {
+                // Where these are is a place in `[[hook]]`.
+                let told = match mistakes.as_slice() {
+                    [only] => format!("{told}: {}: {}", only.pointer, only.detail),
+                    _ => format!("{told}; see `errors`"),
+                };
+                unprocessable("hook_unfit", &told, &mistakes)
             }
         }
     }

@@ -14,6 +14,7 @@ use sortie_contract::time::rfc3339;
 use sortie_contract::{MissionNo, Timestamp, limit};
 
 use super::error::Problem;
+use super::forward::NODE;
 
 /// Most items of a page.
 const PAGE_MAX: usize = 500;
@@ -25,7 +26,8 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        read(parts.uri.query().unwrap_or_default()).map(Self)
+        // That one is taken out before: it says who is asked.
+        read_beside(parts.uri.query().unwrap_or_default(), &[NODE]).map(Self)
     }
 }
 
@@ -48,6 +50,11 @@ impl<S: Sync> FromRequestParts<S> for NoParameters {
 
 /// Reads a query. A list may be split by commas and over several parameters of its name; anything else is there once.
 pub(crate) fn read<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+    read_beside(query, &[])
+}
+
+/// The same, where there are these parameters beside those that are read.
+fn read_beside<T: DeserializeOwned>(query: &str, beside: &[&str]) -> Result<T, Problem> {
     let mut pairs: Vec<(String, Vec<String>)> = Vec::new();
     for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
         match pairs.iter_mut().find(|(known, _)| *known == key) {
@@ -60,7 +67,9 @@ pub(crate) fn read<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     T::deserialize(reader).map_err(|wrong| {
         let at = limit::clip(at, limit::QUOTE_BYTES_MAX);
         Problem::bad_request(match wrong {
-            Wrong::Unknown(known) => format!("there is no parameter `{at}` here; there are {}", listed(known)),
+            Wrong::Unknown(known) => {
+                format!("there is no parameter `{at}` here; there are {}", listed(&[known, beside].concat()))
+            }
             Wrong::Value(wanted) => format!("the parameter `{at}` must be {wanted}"),
         })
     })
