@@ -46,6 +46,7 @@ pub(crate) mod requests;
 mod routes;
 mod samples;
 mod schedules;
+mod tries;
 mod vouch;
 
 use std::sync::Arc;

@@ -155,6 +155,68 @@ async fn an_address_that_reaches_another_node_or_something_else_is_told_as_that(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_any_node_may_take_does_not_wait_for_one_that_cannot_be_reached() {
+    let Some(fleet) = Fleet::start(&["a", "b"]).await else { return };
+    let [a, b] = fleet.nodes.as_slice() else { panic!("two") };
+    let known = async |node: &Node, name: &str| {
+        until("it is known", async || {
+            let listed = node.get("/v1/nodes").await.json;
+            let is_it = |node: &Value| node["instance_id"] == name && node["url"].is_string();
+            listed["items"].as_array()?.iter().any(is_it).then_some(())
+        })
+        .await;
+    };
+    // Of the first nobody hears, and the second is taken for another.
+    let lost = [one_more(&fleet, "lost", "http://127.0.0.1:9").await, one_more(&fleet, "of-a", a.url()).await];
+    for node in [a, b] {
+        known(node, "lost").await;
+        known(node, "of-a").await;
+    }
+    let mut ids = Vec::new();
+    for n in 0..12 {
+        let id = format!("m-{n}");
+        let envelope = with(sleeping(&id, "30s"), "/target_instance_id", json!("*"));
+        let node = [a, b][n % 2];
+        node.dispatch(&envelope).await.expect_status(202);
+        // It was made once, wherever it is.
+        assert_eq!(node.dispatch(&envelope).await.expect_status(200).header("idempotent-replayed"), "true", "{id}");
+        ids.push(id);
+    }
+    // In a batch as well.
+    let lines: Vec<String> =
+        (12..18).map(|n| with(writing(&format!("m-{n}")), "/target_instance_id", json!("*")).to_string()).collect();
+    let batch = http::send(b.request("POST", "/v1/missions/batch").body(lines.join("\n"))).await.expect("an answer");
+    assert!(batch.text.lines().all(|line| line.contains("\"replayed\":false")), "{batch:#?}");
+    for id in &ids {
+        b.get(&format!("/v1/missions/{id}")).await.expect_status(200);
+    }
+    // Whoever is meant by name is not exchanged for another.
+    let named = with(writing("m-named"), "/target_instance_id", json!("lost"));
+    b.dispatch(&named).await.expect_problem(503, "holder_unreachable");
+    // And what one of them takes itself is there.
+    lost[0].accept(&with(writing("m-own"), "/target_instance_id", json!("lost"))).await;
+    lost[0].until_final("m-own").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_known_here_is_not_told_by_a_node_that_begins_again_that_nobody_knows_them() {
+    let Some(mut fleet) = Fleet::start(&["a", "b"]).await else { return };
+    for _ in 0..3 {
+        fleet.nodes[1].kill();
+        fleet.nodes[1].restart().await;
+        let a = &fleet.nodes[0];
+        // It hears another key from now on, which this one has not read yet.
+        until("it is asked", async || {
+            let answer = a.get("/v1/node?node=b").await;
+            assert!([200, 503].contains(&answer.status), "{answer:#?}");
+            assert!(answer.status == 200 || !answer.header("retry-after").is_empty(), "{answer:#?}");
+            (answer.status == 200).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_to_a_node_that_is_named_may_be_larger_than_what_this_one_reads_itself() {
     let Some(fleet) = Fleet::start(&["a", "b"]).await else { return };
     let [a, b] = fleet.nodes.as_slice() else { panic!("two") };
