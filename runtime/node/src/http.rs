@@ -22,7 +22,7 @@ pub(crate) mod forward;
 mod hooks;
 mod lingering;
 mod mcp;
-mod meant;
+pub(crate) mod meant;
 mod metrics;
 mod missions;
 pub(crate) mod models;

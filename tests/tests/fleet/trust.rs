@@ -141,6 +141,9 @@ async fn an_address_that_reaches_another_node_or_something_else_is_told_as_that(
                 .then_some(())
         })
         .await;
+        let looked = node.cli(&["doctor"]).await;
+        let said = String::from_utf8_lossy(&looked.stdout).into_owned();
+        assert!(said.contains("is not this node"), "{said}");
         for path in [format!("/v1/missions/{id}"), format!("/v1/missions?node={name}"), format!("/metrics?node={name}")]
         {
             let answer = b.get(&path).await;
@@ -149,6 +152,9 @@ async fn an_address_that_reaches_another_node_or_something_else_is_told_as_that(
             assert!(answer.json["detail"].as_str().expect("why").contains("is not that node"), "{answer:#?}");
         }
     }
+    let looked = b.cli(&["doctor"]).await;
+    let said = String::from_utf8_lossy(&looked.stdout).into_owned();
+    assert!(said.contains("reaches it"), "{said}");
     // And what is right is asked by name.
     let metrics = a.get("/metrics?node=b").await.expect_status(200).text;
     assert!(metrics.contains("sortie_"), "{metrics}");
@@ -229,6 +235,19 @@ async fn what_is_sent_to_a_node_that_is_named_may_be_larger_than_what_this_one_r
     let fresh = batch.text.lines().filter(|line| line.contains("\"replayed\":false")).count();
     assert_eq!((batch.status, batch.text.lines().count(), fresh), (200, 6, 1), "{batch:#?}");
     b.until_final("m-1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_data_directory_beside_the_living_node_is_named_as_what_ended_it() {
+    let Some(mut fleet) = Fleet::start(&["a", "b"]).await else { return };
+    let mut copy = one_more(&fleet, "copy", "http://127.0.0.1:0").await;
+    copy.kill();
+    std::fs::copy(fleet.nodes[1].data().join("store.id"), copy.data().join("store.id")).expect("it is copied");
+    copy.restart().await;
+    let ended = fleet.nodes[1].ended().await;
+    let said = fleet.nodes[1].read_log();
+    assert!(!ended.success() && said.contains("another process has begun as this node"), "{ended}: {said}");
+    assert!(!said.contains("silent for longer"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
