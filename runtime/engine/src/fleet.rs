@@ -121,6 +121,8 @@ pub(crate) struct Membership {
     came: Mutex<Vec<ShareNo>>,
     /// What others were given since they said last how much they have to do.
     placed: Mutex<FxHashMap<ShareNo, place::Placed>>,
+    /// Others that could not be reached a moment ago.
+    unreached: Mutex<FxHashMap<ShareNo, place::Unreached>>,
     /// How far the feed of all of them goes.
     ends: feed::Ends,
     /// There is something to tell at once.
@@ -161,6 +163,16 @@ impl Engine {
     #[must_use]
     pub fn fleet_counts(&self) -> &Counts {
         &self.fleet.counts
+    }
+
+    /// The same node as the store has it in this moment, where it is there still: it may have said something else since the others were looked
+    /// at last.
+    pub async fn member_now(self: &Arc<Self>, member: &Member) -> Option<Member> {
+        let engine = Arc::clone(self);
+        let look = move || engine.log.fleet().map_or(Ok(Vec::new()), |fleet| fleet.peers());
+        let peers = self.ambient.unblock(look).await.ok()?.ok()?;
+        let found = peers.into_iter().map(Member::of).find(|other| other.share == member.share);
+        found.filter(|other| other.node == member.node && other.is_live())
     }
 
     /// How long ago the others were looked at, where they have been.

@@ -240,11 +240,14 @@ async fn what_is_anothers_is_told_to_whoever_asks_and_goes_on_where_it_left_off(
 
 /// The missions and sequences of all events behind that place, as that node tells them, and by what each is resumed.
 fn told(node: &Node, mut from: Bookmark) -> Vec<(String, u64, Bookmark)> {
-    let mut told = Vec::new();
+    let (mut told, mut is_over) = (Vec::new(), false);
     loop {
         let since = node.engine.ambient().steady();
         let (events, to) = node.engine.events_of_all(&from, since, 2, usize::MAX).unwrap();
         assert!(events.len() <= 2, "{events:?}");
+        // Entries without events are passed over: nothing is told only where there is nothing more.
+        assert!(!is_over || events.is_empty(), "{events:?}");
+        is_over |= events.is_empty();
         for event in events {
             let json: Value = serde_json::from_str(&event.json).unwrap();
             let id = json["mission_id"].as_str().unwrap().to_owned();

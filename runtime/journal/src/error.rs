@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use sortie_contract::MissionNo;
 
 use crate::frame::FrameError;
@@ -117,6 +118,14 @@ pub enum WriteError {
         "another node has taken over what this one had, which was silent for longer than its lease; restart sortie, and it goes on as one more"
     )]
     TakenOver,
+    /// Another process has begun as this node: with the same data directory, or with a copy of it. Nothing is taken any more: the process must stop.
+    #[error(
+        "another process has begun as this node, at {since}, with its data directory or a copy of it; stop one of the two"
+    )]
+    Doubled {
+        /// When, by the database's clock.
+        since: Timestamp,
+    },
     /// The journal was closed.
     #[error("the journal is closed")]
     Closed,

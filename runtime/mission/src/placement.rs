@@ -105,12 +105,15 @@ pub struct Candidate<'a> {
     pub open: u64,
     /// How many it runs at once.
     pub max_running: u64,
-    /// Whether it takes none at the moment: it is being drained, or cannot be reached.
+    /// Whether it takes none at the moment: it is being drained, or does not say where it is.
     pub is_closed: bool,
+    /// Whether it was asked a moment ago and could not be reached: it gets what no other can do as well.
+    pub is_unreached: bool,
 }
 
 /// Which of these nodes gets a mission: of those that are meant and take missions, one that has its lane, the plugin that runs it and the
-/// tools that it names; of several the one that has least to do for what it can. `None`: none of those that are meant takes any.
+/// tools that it names; of several one that can be reached, and of those the one that has least to do for what it can. `None`: none of those
+/// that are meant takes any.
 ///
 /// Where none has all of that, it is one of those that are meant: what is missing it says itself, to who asked.
 #[must_use]
@@ -124,7 +127,7 @@ pub fn place(envelope: &Envelope, candidates: &[Candidate<'_>]) -> Option<usize>
     let rank = |(_, node): &(usize, &Candidate<'_>)| {
         // Per thousand of what it runs at once; in whole numbers, so that every node comes to the same.
         let load = node.open.saturating_mul(1_000) / node.max_running.max(1);
-        (!runs(envelope, node), missing_tools(envelope, node), load, String::from(node.node))
+        (!runs(envelope, node), missing_tools(envelope, node), node.is_unreached, load, String::from(node.node))
     };
     meant.min_by_key(rank).map(|(index, _)| index)
 }
@@ -179,6 +182,7 @@ mod tests {
         open: u64,
         max_running: u64,
         is_closed: bool,
+        is_unreached: bool,
     }
 
     fn node(open: u64) -> Node {
@@ -196,6 +200,7 @@ mod tests {
             open,
             max_running: 10,
             is_closed: false,
+            is_unreached: false,
         }
     }
 
@@ -226,6 +231,7 @@ mod tests {
                 open: node.open,
                 max_running: node.max_running,
                 is_closed: node.is_closed,
+                is_unreached: node.is_unreached,
             })
             .collect();
         place(&envelope, &candidates)
@@ -250,6 +256,7 @@ mod tests {
     #[test]
     fn the_node_that_is_meant_and_can_and_has_least_to_do_gets_it() {
         let closed = |open| Node { is_closed: true, ..node(open) };
+        let unreached = |open| Node { is_unreached: true, ..node(open) };
         let without_plugin = |open| Node { plugins: Vec::new(), ..node(open) };
         let without_write = |open| Node { tools: vec!["Read".to_string()], ..node(open) };
         let coder = |open| Node { groups: vec!["coders".to_string()], ..node(open) };
@@ -261,6 +268,8 @@ mod tests {
             ("of equals the first by name", json!({}), vec![node(1), node(1)], Some(0)),
             ("for what it can do", json!({}), vec![Node { max_running: 100, ..node(5) }, node(1)], Some(0)),
             ("one that takes missions", json!({}), vec![closed(0), node(9)], Some(1)),
+            ("one that can be reached", json!({}), vec![unreached(0), node(9)], Some(1)),
+            ("what nobody else can do", json!({}), vec![unreached(0), without_plugin(0)], Some(0)),
             ("one that has the plugin", json!({}), vec![without_plugin(0), node(9)], Some(1)),
             ("one that has the version", json!({"plugin": "automation@2.0.0"}), vec![node(2), node(1)], Some(1)),
             ("one that has the tool", writes, vec![without_write(0), node(9)], Some(1)),

@@ -22,7 +22,7 @@ pub(crate) mod forward;
 mod hooks;
 mod lingering;
 mod mcp;
-mod meant;
+pub(crate) mod meant;
 mod metrics;
 mod missions;
 pub(crate) mod models;
@@ -46,6 +46,7 @@ pub(crate) mod requests;
 mod routes;
 mod samples;
 mod schedules;
+mod tries;
 mod vouch;
 
 use std::sync::Arc;

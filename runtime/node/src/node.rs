@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use sortie_ambient::{Surroundings, System};
 use sortie_callback::Courier;
+use sortie_contract::Timestamp;
 use sortie_contract::plugin::PluginIdentity;
 use sortie_engine::act::PauseFile;
 use sortie_engine::recover::Others;
@@ -495,6 +496,7 @@ impl Node {
             served = http::serve(listener, app, &self.tokens, shutdown) => served.map_err(ServeError::Listener),
             error = failed => Err(match error {
                 WriteError::TakenOver => ServeError::TakenOver,
+                WriteError::Doubled { since } => ServeError::Doubled { since },
                 other => ServeError::Journal(other),
             }),
             task = self.engine.death() => Err(ServeError::Task(task)),
@@ -552,6 +554,16 @@ pub enum ServeError {
          one more, and what it had goes on where it is"
     )]
     TakenOver,
+    /// Another process goes on as this node.
+    #[error(
+        "another process has begun as this node, at {since} by the database's clock: two with one data directory, or with a copy of it, cannot serve \
+         at once. `sortie nodes` says where the other one is. Stop one of the two; a copy that is to be a node of its own begins without `store.id`, \
+         and with an `instance_id` of its own"
+    )]
+    Doubled {
+        /// When.
+        since: Timestamp,
+    },
     /// Windows would not close, or events not leave.
     #[error("the background task `{0}` died; the log says why, and the next start recovers")]
     Task(&'static str),

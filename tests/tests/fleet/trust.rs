@@ -141,6 +141,9 @@ async fn an_address_that_reaches_another_node_or_something_else_is_told_as_that(
                 .then_some(())
         })
         .await;
+        let looked = node.cli(&["doctor"]).await;
+        let said = String::from_utf8_lossy(&looked.stdout).into_owned();
+        assert!(said.contains("is not this node"), "{said}");
         for path in [format!("/v1/missions/{id}"), format!("/v1/missions?node={name}"), format!("/metrics?node={name}")]
         {
             let answer = b.get(&path).await;
@@ -149,9 +152,74 @@ async fn an_address_that_reaches_another_node_or_something_else_is_told_as_that(
             assert!(answer.json["detail"].as_str().expect("why").contains("is not that node"), "{answer:#?}");
         }
     }
+    let looked = b.cli(&["doctor"]).await;
+    let said = String::from_utf8_lossy(&looked.stdout).into_owned();
+    assert!(said.contains("reaches it"), "{said}");
     // And what is right is asked by name.
     let metrics = a.get("/metrics?node=b").await.expect_status(200).text;
     assert!(metrics.contains("sortie_"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_any_node_may_take_does_not_wait_for_one_that_cannot_be_reached() {
+    let Some(fleet) = Fleet::start(&["a", "b"]).await else { return };
+    let [a, b] = fleet.nodes.as_slice() else { panic!("two") };
+    let known = async |node: &Node, name: &str| {
+        until("it is known", async || {
+            let listed = node.get("/v1/nodes").await.json;
+            let is_it = |node: &Value| node["instance_id"] == name && node["url"].is_string();
+            listed["items"].as_array()?.iter().any(is_it).then_some(())
+        })
+        .await;
+    };
+    // Of the first nobody hears, and the second is taken for another.
+    let lost = [one_more(&fleet, "lost", "http://127.0.0.1:9").await, one_more(&fleet, "of-a", a.url()).await];
+    for node in [a, b] {
+        known(node, "lost").await;
+        known(node, "of-a").await;
+    }
+    let mut ids = Vec::new();
+    for n in 0..12 {
+        let id = format!("m-{n}");
+        let envelope = with(sleeping(&id, "30s"), "/target_instance_id", json!("*"));
+        let node = [a, b][n % 2];
+        node.dispatch(&envelope).await.expect_status(202);
+        // It was made once, wherever it is.
+        assert_eq!(node.dispatch(&envelope).await.expect_status(200).header("idempotent-replayed"), "true", "{id}");
+        ids.push(id);
+    }
+    // In a batch as well.
+    let lines: Vec<String> =
+        (12..18).map(|n| with(writing(&format!("m-{n}")), "/target_instance_id", json!("*")).to_string()).collect();
+    let batch = http::send(b.request("POST", "/v1/missions/batch").body(lines.join("\n"))).await.expect("an answer");
+    assert!(batch.text.lines().all(|line| line.contains("\"replayed\":false")), "{batch:#?}");
+    for id in &ids {
+        b.get(&format!("/v1/missions/{id}")).await.expect_status(200);
+    }
+    // Whoever is meant by name is not exchanged for another.
+    let named = with(writing("m-named"), "/target_instance_id", json!("lost"));
+    b.dispatch(&named).await.expect_problem(503, "holder_unreachable");
+    // And what one of them takes itself is there.
+    lost[0].accept(&with(writing("m-own"), "/target_instance_id", json!("lost"))).await;
+    lost[0].until_final("m-own").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_known_here_is_not_told_by_a_node_that_begins_again_that_nobody_knows_them() {
+    let Some(mut fleet) = Fleet::start(&["a", "b"]).await else { return };
+    for _ in 0..3 {
+        fleet.nodes[1].kill();
+        fleet.nodes[1].restart().await;
+        let a = &fleet.nodes[0];
+        // It hears another key from now on, which this one has not read yet.
+        until("it is asked", async || {
+            let answer = a.get("/v1/node?node=b").await;
+            assert!([200, 503].contains(&answer.status), "{answer:#?}");
+            assert!(answer.status == 200 || !answer.header("retry-after").is_empty(), "{answer:#?}");
+            (answer.status == 200).then_some(())
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,6 +235,19 @@ async fn what_is_sent_to_a_node_that_is_named_may_be_larger_than_what_this_one_r
     let fresh = batch.text.lines().filter(|line| line.contains("\"replayed\":false")).count();
     assert_eq!((batch.status, batch.text.lines().count(), fresh), (200, 6, 1), "{batch:#?}");
     b.until_final("m-1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_data_directory_beside_the_living_node_is_named_as_what_ended_it() {
+    let Some(mut fleet) = Fleet::start(&["a", "b"]).await else { return };
+    let mut copy = one_more(&fleet, "copy", "http://127.0.0.1:0").await;
+    copy.kill();
+    std::fs::copy(fleet.nodes[1].data().join("store.id"), copy.data().join("store.id")).expect("it is copied");
+    copy.restart().await;
+    let ended = fleet.nodes[1].ended().await;
+    let said = fleet.nodes[1].read_log();
+    assert!(!ended.success() && said.contains("another process has begun as this node"), "{ended}: {said}");
+    assert!(!said.contains("silent for longer"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,12 +10,18 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sortie_journal::{Bookmark, FeedPart};
+use sortie_journal::{Bookmark, FeedEntry, FeedPart, Fleet};
 
 use crate::{Engine, ReadError};
 
 /// Entries whose events are made at once: several of them are mostly one mission's, which is read once for all.
 const TOGETHER: usize = 64;
+
+/// How often one question looks on where no entry has an event.
+const LOOKS_MAX: usize = 12;
+
+/// Most entries of such a look; each looks at twice as many as the one before.
+const ENTRIES_MAX: usize = 512;
 
 /// How long a reader waits for an answer that another one asked for, before it asks by itself.
 const WITH_ANOTHER_MAX: Duration = Duration::from_secs(2);
@@ -66,8 +72,8 @@ impl Ends {
 }
 
 impl Engine {
-    /// Events of all nodes behind `from`, at most `limit` and of about `bytes`, and where it is behind them. All are there that were recorded by
-    /// `since`, by the steady clock. Blocks.
+    /// Events of all nodes behind `from`, at most `limit` and of about `bytes`, and where it is behind them: at least one, where there is one within
+    /// some thousands of entries. All are there that were recorded by `since`, by the steady clock. Blocks.
     ///
     /// # Errors
     /// [`ReadError`]: [`ReadError::Ahead`] where there is no such place.
@@ -88,15 +94,41 @@ impl Engine {
             }
         }
         let turn = self.fleet.ends.turn.fetch_add(1, Relaxed);
-        let (entries, end) = from.entries(fleet, &parts, limit, turn)?;
-        let (mut told, mut held, mut here) = (Vec::new(), 0, from.clone());
+        let (mut told, mut here, mut few) = (Vec::new(), from.clone(), limit);
+        // Most entries have no event: it is looked on until there is one.
+        for _ in 0..LOOKS_MAX {
+            let (entries, end) = here.entries(fleet, &parts, few, turn)?;
+            let is_over = end == here;
+            if !self.tells(&entries, fleet, (limit, bytes), &mut told, &mut here)? {
+                return Ok((told, here));
+            }
+            here = end;
+            if is_over || !told.is_empty() {
+                break;
+            }
+            few = (few * 2).min(ENTRIES_MAX.max(limit));
+        }
+        Ok((told, here))
+    }
+
+    /// Adds the events of these entries, and goes on with `here` behind each. False: there is no room for more of them, of which there are so many
+    /// and of so many bytes at most.
+    fn tells(
+        &self,
+        entries: &[FeedEntry],
+        fleet: &dyn Fleet,
+        (limit, bytes): (usize, usize),
+        told: &mut Vec<Told>,
+        here: &mut Bookmark,
+    ) -> Result<bool, ReadError> {
+        let mut held = 0;
         for entries in entries.chunks(TOGETHER) {
             for (entry, events) in entries.iter().zip(self.events_of_any(entries, fleet)?) {
                 let seen = here.seen_of(entry.position) as usize;
                 for (no, event) in (1..).zip(events.iter()).skip(seen) {
                     // Of an entry a part may be told: the rest is behind it.
                     if told.len() == limit {
-                        return Ok((told, here));
+                        return Ok(false);
                     }
                     if no as usize == events.len() {
                         here.passes(entry.position);
@@ -109,10 +141,10 @@ impl Engine {
                 here.passes(entry.position);
             }
             if held >= bytes {
-                return Ok((told, here));
+                return Ok(false);
             }
         }
-        Ok((told, end))
+        Ok(true)
     }
 
     /// How far the feed goes, as the store was asked at `since` or later.

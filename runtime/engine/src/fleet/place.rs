@@ -19,6 +19,18 @@ use super::{Draining, Member};
 use crate::intake::DispatchError;
 use crate::{Engine, ReadError};
 
+/// For how long a node that could not be reached gets nothing that another can do as well. It costs little to be wrong: few dispatches wait for
+/// a connection in vain, and one that is back is soon asked again.
+const UNREACHED: Duration = Duration::from_secs(10);
+
+/// That a node could not be reached.
+pub(super) struct Unreached {
+    /// When, by the steady clock.
+    at: Duration,
+    /// Where it was looked for.
+    url: Option<String>,
+}
+
 /// What a node was given that it has not told of yet: many that come at once are spread all the same.
 pub(super) struct Placed {
     /// Since when this is counted, by the steady clock.
@@ -116,7 +128,11 @@ impl Engine {
                 false => member.card.open.saturating_add(with(member)),
             };
             let both = members.iter().zip(&parsed);
-            both.map(|(member, plugins_by)| candidate(member, plugins_by, open(member))).collect()
+            let candidates = both.map(|(member, plugins_by)| Candidate {
+                is_unreached: self.is_unreached(member),
+                ..candidate(member, plugins_by, open(member))
+            });
+            candidates.collect()
         };
         let index = place(envelope, &candidates)?;
         let member = Some(&members[index]).filter(|member| !member.is_me)?;
@@ -125,8 +141,28 @@ impl Engine {
         Some(member.clone())
     }
 
+    /// A node could not be reached: for some seconds it gets nothing that another can do as well.
+    pub fn could_not_reach(&self, member: &Member) {
+        let unreached = Unreached { at: self.ambient.steady(), url: member.card.url.clone() };
+        self.fleet.unreached.lock().insert(member.share, unreached);
+    }
+
+    /// It can be reached.
+    pub fn has_reached(&self, member: &Member) {
+        self.fleet.unreached.lock().remove(&member.share);
+    }
+
+    /// Whether it could not be reached a moment ago, where it says that it is.
+    fn is_unreached(&self, member: &Member) -> bool {
+        let now = self.ambient.steady();
+        self.fleet.unreached.lock().get(&member.share).is_some_and(|unreached| {
+            !member.is_me && unreached.url == member.card.url && now.saturating_sub(unreached.at) < UNREACHED
+        })
+    }
+
     /// Whoever has said something new has counted what it was given; what was given long ago never came there.
     pub(super) fn forget_placed(&self, members: &[Member]) {
+        self.fleet.unreached.lock().retain(|share, _| members.iter().any(|member| member.share == *share));
         let (before, now, lease) = (self.members(), self.ambient.steady(), self.lease());
         let open = |members: &[Member], share: ShareNo| {
             members.iter().find(|member| member.share == share).map(|member| member.card.open)
@@ -193,5 +229,6 @@ fn candidate<'a>(member: &'a Member, plugins_by: &'a BTreeMap<String, PluginRef>
         max_running: card.max_running,
         // Nobody can send it anything where it does not say where it is.
         is_closed: !member.is_live() || card.is_draining || card.is_paused || (!member.is_me && card.url.is_none()),
+        is_unreached: false,
     }
 }

@@ -121,8 +121,10 @@ impl Sharing {
     /// Whether it works: what does not pass by itself people are told, once, until it does.
     fn tells(&mut self, error: Option<&WriteError>) {
         // Of a node that ends because of it others say so.
-        let is_passing =
-            |error: &WriteError| matches!(error, WriteError::Overloaded | WriteError::Closed | WriteError::TakenOver);
+        let is_passing = |error: &WriteError| {
+            use WriteError::{Closed, Doubled, Overloaded, TakenOver};
+            matches!(error, Overloaded | Closed | TakenOver | Doubled { .. })
+        };
         let passes = error.is_none_or(is_passing);
         match error {
             None if self.is_broken => {

@@ -74,6 +74,11 @@ UPDATE sortie_shares SET token = token + 1, lease_until = now() + $2::float8 * i
 WHERE share = $3 AND holder = $1 AND heir IS NULL
 RETURNING share, token, commits, position, last_no";
 
+/// Since when another opening of the same node has it, where that is so.
+const DOUBLED: &str = "
+SELECT (extract(epoch FROM since) * 1000000)::bigint FROM sortie_shares
+WHERE share = $1 AND heir IS NULL AND node = $2 AND holder <> $3";
+
 const BEAT: &str = "
 UPDATE sortie_shares SET lease_until = now() + $2::float8 * interval '1 second', card = $4
 WHERE share = $3 AND token = $1
@@ -172,6 +177,12 @@ pub(crate) async fn ask(client: &Client, holder: &Holder, share: ShareNo) -> Res
     let params: [Param<'_>; 3] =
         [Box::new(holder.opening.as_str()), Box::new(holder.lease.as_secs_f64()), Box::new(no(share))];
     Ok(write(client, AGAIN, &params).await?.first().map(held))
+}
+
+/// Since when another process of the same node has a share that was this one's; `None`: another node has it.
+pub(crate) async fn doubled(client: &Client, holder: &Holder, share: ShareNo) -> Result<Option<Timestamp>, Error> {
+    let row = client.query_opt(DOUBLED, &[&no(share), &holder.node, &holder.opening]).await?;
+    Ok(row.map(|row| Timestamp::from_microsecond(row.get(0)).unwrap_or(Timestamp::UNIX_EPOCH)))
 }
 
 /// A sign of life, with what the node says of itself. False: another has the share.

@@ -300,9 +300,11 @@ impl Scribe {
                     (self.link, self.token) = (Some(link), held.token);
                     return Ok(held);
                 }
-                Ok((_, None)) => {
+                Ok((link, None)) => {
                     self.certain.is_over();
-                    return Err(fleet::taken());
+                    let doubled = timeout(SLOW, hold::doubled(&link.client, &self.holder, self.share)).await;
+                    let since = doubled.ok().and_then(Result::ok).flatten();
+                    return Err(since.map_or_else(fleet::taken, |since| WriteError::Doubled { since }));
                 }
                 Err(error) => error.as_ref().map_or_else(|| "it does not answer".to_owned(), trouble::told),
             };

@@ -126,6 +126,11 @@ impl Client {
         self.http.request(method, url).bearer_auth(&self.token)
     }
 
+    /// A request to an address that may be anybody's: without a token.
+    pub(super) fn bare(&self, url: Url) -> RequestBuilder {
+        self.http.get(url)
+    }
+
     /// Gets an object that has the field `known`, as each of its kind has.
     pub(super) async fn get(&self, path: &[&str], known: &str) -> Result<Value, Failure> {
         self.json(self.request(Method::GET, path), known).await

@@ -15,6 +15,7 @@ use sortie_engine::intake::{DispatchError, Dispatched};
 
 use super::error::Problem;
 use super::forward::{self, Asked};
+use super::tries::Tries;
 use super::{App, Body, actions, away, missions};
 use crate::dialects::kept;
 
@@ -115,12 +116,20 @@ pub(super) async fn dispatch(
     let (at, fresh) = (app.engine.ambient().wall(), fresh());
     let made = Made { node: &app.called.instance_id, at, fresh: &fresh };
     let translated = dialect.dispatch(text, made).map_err(DispatchError::Invalid)?;
-    let dispatched =
+    let mut tries = Tries::default();
+    let dispatched = loop {
         match missions::taken(&app.engine, "dialect", translated.envelope.clone(), asked.is_forwarded()).await {
-            Err(DispatchError::Elsewhere(member)) => return forward::send(&app, &asked, &member, body).await,
-            Err(DispatchError::Invalid(mistakes)) => Err(DispatchError::Invalid(translated.told(mistakes))),
-            dispatched => dispatched,
-        }?;
+            Err(DispatchError::Elsewhere(member)) => {
+                if let Some(answer) = tries.send(&app, &asked, &member, body.clone()).await {
+                    return answer;
+                }
+            }
+            Err(DispatchError::Invalid(mistakes)) => {
+                return Err(DispatchError::Invalid(translated.told(mistakes)).into());
+            }
+            dispatched => break dispatched?,
+        }
+    };
     let (replayed, no) = (dispatched.replayed, dispatched.no);
     let created_at = if replayed {
         // It is a mission whose acceptance is known; were it not to be read now, it would be one all the same.

@@ -140,7 +140,7 @@ pub(super) struct EventsQuery {
 pub(super) struct FeedQuery {
     /// Only events behind this one, by its id. The header `Last-Event-ID` says the same, and counts where both are there.
     after: Option<EventId>,
-    /// The same: the `next_cursor` of the page before.
+    /// The same: the `next_cursor` of the page before. A page that has one is not the last, also where it has no events.
     cursor: Option<EventId>,
     /// Most events of the page. More than 500 are never on one, but where a node alone is read and so many were recorded as one.
     limit: Option<PageSize>,

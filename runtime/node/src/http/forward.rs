@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream};
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
@@ -32,6 +32,7 @@ use super::body;
 use super::error::Problem;
 use super::meant;
 use super::passing;
+use super::tries::{Unsent, away, unreachable};
 use super::vouch::{self, Key};
 use crate::config::Scope;
 
@@ -187,10 +188,10 @@ pub(super) async fn guard(State(app): State<App>, params: RawPathParams, request
         // It goes through piece by piece, however much it is: the other one says how much it takes.
         (Ok(Some(member)), Some(name)) => {
             let asked = Asked::of(&parts).naming(&name);
-            let (sent, heard) = Heard::of(sent.into_data_stream());
+            let (sent, heard) = Heard::of(sent);
             send_by((&app.peers, &app.engine), &asked, &member, sent, heard)
                 .await
-                .unwrap_or_else(Problem::into_response)
+                .unwrap_or_else(|unsent| unsent.problem.into_response())
         }
         (Ok(Some(member)), None) => {
             let asked = Asked::of(&parts);
@@ -214,11 +215,14 @@ impl Heard {
         Self(watch::Sender::new(Instant::now()))
     }
 
-    /// A body that says so with each piece.
-    fn of(pieces: BodyDataStream) -> (reqwest::Body, Self) {
+    /// A body that says so with each piece. One in which nothing comes is nothing, which may be sent twice.
+    fn of(sent: Body) -> (reqwest::Body, Self) {
         let heard = Self::now();
+        if sent.is_end_stream() {
+            return (Bytes::new().into(), heard);
+        }
         let told = heard.clone();
-        let pieces = pieces.inspect(move |_| {
+        let pieces = sent.into_data_stream().inspect(move |_| {
             told.0.send_replace(Instant::now());
         });
         (reqwest::Body::wrap_stream(pieces), heard)
@@ -308,6 +312,11 @@ async fn holder(app: &App, subject: Subject) -> Result<Option<Member>, Problem> 
 
 /// Sends a request on to another node.
 pub(super) async fn send(app: &App, asked: &Asked, member: &Member, sent: Bytes) -> Result<Response, Problem> {
+    Ok(try_send(app, asked, member, sent).await?)
+}
+
+/// The same, and where it is not answered whether it was taken.
+pub(super) async fn try_send(app: &App, asked: &Asked, member: &Member, sent: Bytes) -> Result<Response, Unsent> {
     send_by((&app.peers, &app.engine), asked, member, sent, Heard::now()).await
 }
 
@@ -317,24 +326,28 @@ async fn send_by(
     member: &Member,
     sent: impl Into<reqwest::Body>,
     heard: Heard,
-) -> Result<Response, Problem> {
+) -> Result<Response, Unsent> {
     let members = engine.members();
     let me = members.iter().find(|member| member.is_me).map_or("", |me| me.node.as_str());
     if !member.is_live() {
-        return Err(away(engine, member));
+        return Err(away(engine, member).into());
     }
     if asked.hops.len() >= HOPS_MAX {
         // Whose it is changes in this moment.
-        return Err(away(engine, member));
+        return Err(away(engine, member).into());
     }
     let Some(url) = member.card.url.as_deref() else {
         let detail = format!(
             "this is the business of the node `{}`, which does not say where it can be reached: it needs `[node] advertise`",
             member.name
         );
-        return Err(Problem::unavailable("holder_unreachable", &detail).with("node", member.name.as_str().into()));
+        let problem = Problem::unavailable("holder_unreachable", &detail).with("node", member.name.as_str().into());
+        return Err(Unsent::untaken(problem));
     };
-    let unreachable = |why: &str| unreachable(member, why);
+    let unreachable = |why: &str| {
+        engine.could_not_reach(member);
+        Unsent::untaken(unreachable(member, why))
+    };
     let address = format!("{}{}", url.trim_end_matches('/'), asked.target);
     let mut headers = asked.headers.clone();
     OF_A_CONNECTION.iter().chain([&header::HOST, &header::CONTENT_LENGTH]).for_each(|name| drop(headers.remove(name)));
@@ -343,36 +356,75 @@ async fn send_by(
     headers.insert(meant::MEANT, HeaderValue::try_from(&member.node).map_err(|_| unreachable("it has no name"))?);
     headers.remove(vouch::HEADER);
     // This node's own token says nothing to another.
-    if let Some(holder) = asked.holder.as_ref().filter(|holder| asked.is_inside || holder.is_own()) {
-        let words = vouch::words(&member.card.key, asked.method.as_str(), &asked.target, holder, engine.store_time());
-        headers.insert(vouch::HEADER, words.ok_or_else(|| unreachable("it does not say how it can be asked"))?);
+    let holder = asked.holder.as_ref().filter(|holder| asked.is_inside || holder.is_own());
+    let words = |key: &str| match holder {
+        None => Ok(None),
+        Some(holder) => {
+            let words = vouch::words(key, asked.method.as_str(), &asked.target, holder, engine.store_time());
+            words.map(Some).ok_or_else(|| unreachable("it does not say how it can be asked"))
+        }
+    };
+    if holder.is_some() {
         headers.remove(header::AUTHORIZATION);
     }
     let client = peers.client().map_err(|why| unreachable(&why))?;
-    let request = client.request(asked.method.clone(), address).headers(headers).body(sent).send();
-    // One that falls silent while it thinks is not waited for: everything that is asked of it may be asked again.
-    let answered = tokio::select! {
-        answered = request => answered,
-        () = falls_silent(engine, member) => return Err(away(engine, member)),
-        () = heard.has_been(HEAD) => return Err(unreachable("it does not answer")),
-    };
-    let answered = answered.map_err(|error| {
-        let why = if error.is_connect() { "no connection" } else { "the connection broke" };
-        tracing::debug!(node = %member.name, error = &error as &dyn std::error::Error, "a request could not be sent on");
-        unreachable(why)
-    })?;
-    if !meant::is_from(answered.headers(), member) {
-        tracing::warn!(node = %member.name, url, "what answers there is not that node: its `[node] advertise` is wrong");
-        let why = format!("what answers at {url} is not that node; see to its `[node] advertise`");
-        return Err(unreachable(&why));
+    let request = client.request(asked.method.clone(), address).headers(headers).body(sent);
+    let again = holder.and_then(|_| request.try_clone());
+    let mut answered = head(engine, (member, url), vouched(request, words(&member.card.key)?), &heard).await?;
+    if holder.is_some() && answered.status() == StatusCode::UNAUTHORIZED {
+        // Whoever asks is known here. It has begun again, and hears another key.
+        let now = engine.member_now(member).await.filter(|now| now.card.key != member.card.key);
+        if let (Some(again), Some(now)) = (again, now) {
+            answered = head(engine, (member, url), vouched(again, words(&now.card.key)?), &heard).await?;
+        }
+        if answered.status() == StatusCode::UNAUTHORIZED {
+            return Err(unreachable("it does not take this node's word; it may only have begun"));
+        }
     }
+    engine.has_reached(member);
     engine.has_forwarded();
     Ok(as_it_is(engine, member, asked.standing.clone(), answered, heard))
 }
 
-pub(super) fn unreachable(member: &Member, why: &str) -> Problem {
-    let detail = format!("the node `{}` has this and cannot be reached from here: {why}", member.name);
-    Problem::unavailable("holder_unreachable", &detail).with("node", member.name.as_str().into())
+/// A request with what this node vouches for.
+fn vouched(request: reqwest::RequestBuilder, words: Option<HeaderValue>) -> reqwest::RequestBuilder {
+    match words {
+        Some(words) => request.header(vouch::HEADER, words),
+        None => request,
+    }
+}
+
+/// The head of the answer of that node, which is looked for there.
+async fn head(
+    engine: &Engine,
+    (member, url): (&Member, &str),
+    request: reqwest::RequestBuilder,
+    heard: &Heard,
+) -> Result<reqwest::Response, Unsent> {
+    // One that falls silent while it thinks is not waited for: everything that is asked of it may be asked again.
+    let answered = tokio::select! {
+        answered = request.send() => answered,
+        () = falls_silent(engine, member) => return Err(away(engine, member).into()),
+        () = heard.has_been(HEAD) => {
+            engine.could_not_reach(member);
+            return Err(unreachable(member, "it does not answer").into());
+        }
+    };
+    let answered = answered.map_err(|error| {
+        tracing::debug!(node = %member.name, error = &error as &dyn std::error::Error, "a request could not be sent on");
+        if !error.is_connect() {
+            return Unsent::from(unreachable(member, "the connection broke"));
+        }
+        engine.could_not_reach(member);
+        Unsent::untaken(unreachable(member, "no connection"))
+    })?;
+    if !meant::is_from(answered.headers(), member) {
+        engine.could_not_reach(member);
+        tracing::warn!(node = %member.name, url, "what answers there is not that node: its `[node] advertise` is wrong");
+        let why = format!("what answers at {url} is not that node; see to its `[node] advertise`");
+        return Err(Unsent::untaken(unreachable(member, &why)));
+    }
+    Ok(answered)
 }
 
 /// Resolves once a node does not hold its share any more, or has given no sign of life for a lease.
@@ -390,9 +442,9 @@ pub(super) async fn falls_silent(engine: &Engine, member: &Member) {
     }
 }
 
-/// A line of a batch, sent on as a dispatch of its own: the line that answers it.
-pub(super) async fn line(app: &App, asked: &Asked, member: &Member, sent: Bytes) -> String {
-    let answer = match send(app, &asked.dispatch(), member, sent).await {
+/// A line of a batch that was sent on as a dispatch of its own: the line that answers it.
+pub(super) async fn line(answer: Result<Response, Problem>) -> String {
+    let answer = match answer {
         Ok(answer) => told(answer).await,
         Err(problem) => problem.body(),
     };
@@ -410,7 +462,7 @@ pub(crate) async fn dispatch(
 ) -> Value {
     match send_by((peers, engine), &Asked::by_itself(name), member, envelope, Heard::now()).await {
         Ok(answer) => told(answer).await,
-        Err(problem) => problem.body(),
+        Err(unsent) => unsent.problem.body(),
     }
 }
 
@@ -450,19 +502,6 @@ fn as_it_is(
     *response.headers_mut() = headers;
     response.extensions_mut().insert(Forwarded);
     response
-}
-
-/// Who has it is gone, and nobody goes on with it yet.
-pub(super) fn away(engine: &Engine, member: &Member) -> Problem {
-    let detail = format!(
-        "the node `{}` has this and is away; another one goes on with what it had once its lease has run out",
-        member.name
-    );
-    let left = member.lease_left.max(engine.lease() / 3);
-    let seconds = u32::try_from(left.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX).max(1);
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "holder_away", detail)
-        .with("node", member.name.as_str().into())
-        .retry_after(seconds)
 }
 
 impl Peers {

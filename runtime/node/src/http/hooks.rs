@@ -14,8 +14,9 @@ use sortie_engine::intake::DispatchError;
 use sortie_hook::{Delivery, Made, Refused, Sender};
 
 use super::error::Problem;
-use super::forward::{self, Asked};
+use super::forward::Asked;
 use super::query::NoParameters;
+use super::tries::Tries;
 use super::{App, Body, missions};
 use crate::hooks::{Kept, Outcome};
 
@@ -41,12 +42,21 @@ pub(super) async fn deliver(
     let at = app.engine.ambient().wall();
     let delivery = Delivery { headers: &headers, body: &body, at };
     let delivered = match kept.hook.sender(delivery).await {
-        Ok(sender) => match delivered(&app, kept, &sender, delivery, asked.is_forwarded()).await {
-            // Its sender signed it for this hook, which the other node has, too.
-            Ok(Ended::Elsewhere(member)) => return forward::send(&app, &asked, &member, body).await,
-            Ok(Ended::Here(delivered)) => Ok(delivered),
-            Err(problem) => Err(problem),
-        },
+        Ok(sender) => {
+            let mut tries = Tries::default();
+            loop {
+                match delivered(&app, kept, &sender, delivery, asked.is_forwarded()).await {
+                    // Its sender signed it for this hook, which the other node has, too.
+                    Ok(Ended::Elsewhere(member)) => {
+                        if let Some(answer) = tries.send(&app, &asked, &member, body.clone()).await {
+                            return answer;
+                        }
+                    }
+                    Ok(Ended::Here(delivered)) => break Ok(delivered),
+                    Err(problem) => break Err(problem),
+                }
+            }
+        }
         Err(Refused::Unsigned(why)) => {
             kept.came_unsigned(at, &why);
             return Err(Refused::Unsigned(why).into());

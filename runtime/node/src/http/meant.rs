@@ -14,10 +14,10 @@ use super::App;
 use super::error::Problem;
 
 /// Which node is meant: by what the store knows it by.
-pub(super) const MEANT: HeaderName = HeaderName::from_static("sortie-meant");
+pub(crate) const MEANT: HeaderName = HeaderName::from_static("sortie-meant");
 
 /// The same, said by the one that is.
-pub(super) const FROM: HeaderName = HeaderName::from_static("sortie-node");
+pub(crate) const FROM: HeaderName = HeaderName::from_static("sortie-node");
 
 /// Whether an answer is that node's. One of a version that does not say so is believed.
 pub(super) fn is_from(headers: &HeaderMap, member: &Member) -> bool {

@@ -22,6 +22,7 @@ use super::body::{Unread, too_large};
 use super::error::Problem;
 use super::forward::{self, Asked};
 use super::query::{Cursor, Moment, NoParameters, PageSize, Query};
+use super::tries::Tries;
 use super::{App, Body};
 use sortie_engine::Engine;
 use sortie_engine::intake::{DispatchError, Dispatched};
@@ -40,9 +41,16 @@ const BATCH_SILENCE: Duration = Duration::from_secs(300);
 
 /// `POST /v1/missions`
 pub(super) async fn dispatch(State(app): State<App>, asked: Asked, Body(body): Body) -> Result<Response, Problem> {
-    let dispatched = match taken(&app.engine, "single", text(&body)?, asked.is_forwarded()).await {
-        Err(DispatchError::Elsewhere(member)) => return forward::send(&app, &asked, &member, body).await,
-        dispatched => dispatched?,
+    let mut tries = Tries::default();
+    let dispatched = loop {
+        match taken(&app.engine, "single", text(&body)?, asked.is_forwarded()).await {
+            Err(DispatchError::Elsewhere(member)) => {
+                if let Some(answer) = tries.send(&app, &asked, &member, body.clone()).await {
+                    return answer;
+                }
+            }
+            dispatched => break dispatched?,
+        }
     };
     let status = if dispatched.replayed { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = (status, Json(Answer::of(&dispatched, &app.engine))).into_response();
@@ -87,15 +95,21 @@ pub(super) async fn batch(State(app): State<App>, asked: Asked, body: axum::body
                 let (app, asked) = (app.clone(), Arc::clone(&asked));
                 async move {
                     let engine = &app.engine;
-                    let dispatched = match line.as_deref().map_err(Problem::clone).and_then(text) {
-                        Ok(text) => match taken(engine, "batch", text, asked.is_forwarded()).await {
+                    let mut tries = Tries::default();
+                    let dispatched = loop {
+                        let envelope = match line.as_deref().map_err(Problem::clone).and_then(text) {
+                            Ok(envelope) => envelope,
+                            Err(problem) => break Err(problem),
+                        };
+                        match taken(engine, "batch", envelope, asked.is_forwarded()).await {
                             Err(DispatchError::Elsewhere(member)) => {
-                                let sent = line.unwrap_or_default();
-                                return Ok(forward::line(&app, &asked, &member, sent).await);
+                                let sent = line.clone().unwrap_or_default();
+                                if let Some(answer) = tries.send(&app, &asked.dispatch(), &member, sent).await {
+                                    return Ok(forward::line(answer).await);
+                                }
                             }
-                            dispatched => dispatched.map_err(Problem::from),
-                        },
-                        Err(problem) => Err(problem),
+                            dispatched => break dispatched.map_err(Problem::from),
+                        }
                     };
                     let answer = dispatched.as_ref().map(|dispatched| Answer {
                         replayed: Some(dispatched.replayed),

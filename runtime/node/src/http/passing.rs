@@ -17,7 +17,8 @@ use tokio::time::sleep;
 
 use super::auth::Standing;
 use super::events;
-use super::forward::{HEAD, Heard, away, falls_silent, unreachable};
+use super::forward::{HEAD, Heard, falls_silent};
+use super::tries::{away, unreachable};
 
 /// A stream of which nothing is heard for so long is at its end, whoever holds its connection open: each says now and then that it is alive.
 const SILENT: Duration = Duration::from_secs(2 * events::ALIVE.as_secs());

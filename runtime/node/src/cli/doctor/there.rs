@@ -1,13 +1,21 @@
 //! What `sortie doctor` is told by a node that answers.
 
+use std::time::Duration;
+
+use reqwest::Url;
 use serde_json::Value;
 use sortie_contract::plugin::PluginRef;
+use tokio::time::timeout;
 
 use super::here::named;
 use super::{Finding, taken_by};
 use crate::cli::client::Client;
 use crate::cli::{Failure, text};
 use crate::config::Config;
+use crate::http::meant;
+
+/// How long whoever answers where a node says that it is may think.
+const ADVERTISED: Duration = Duration::from_secs(5);
 
 /// Looks. `config` is the node's own configuration, where it is known.
 pub(super) async fn look(node: &Value, client: &Client, config: Option<&Config>) -> Vec<Finding> {
@@ -20,6 +28,7 @@ pub(super) async fn look(node: &Value, client: &Client, config: Option<&Config>)
         Finding::new("plugins", plugins(config, client).await),
         Finding::new("callbacks", callbacks(client).await),
     ];
+    findings.extend(advertised(client).await);
     findings.extend(channels(client).await);
     findings.extend(node["dialects"].as_array().into_iter().flatten().map(|one| Finding::new("dialect", dialect(one))));
     findings.extend(node["providers"].as_array().into_iter().flatten().map(|one| Finding::new("tools", provider(one))));
@@ -56,6 +65,33 @@ fn counted(node: &Value) -> String {
     ];
     let told = told.into_iter().filter_map(|(count, what)| Some(format!("{} {what}", count?)));
     told.collect::<Vec<_>>().join(", ")
+}
+
+/// Whether the others reach it where it says, if several write its store: what answers there has to say that it is the one that is meant.
+async fn advertised(client: &Client) -> Option<Finding> {
+    // A node of an older version has none.
+    let page = client.page(&["v1", "nodes"], &[]).await.ok()?;
+    let me = page["items"].as_array()?.iter().find(|node| node["is_this"] == true)?;
+    let (node, url) = (me["node"].as_str()?, me["url"].as_str()?);
+    let address = Url::parse(url).ok()?.join("/v1/node").ok()?;
+    let asked = timeout(ADVERTISED, client.bare(address).header(meant::MEANT, node).send()).await;
+    Some(match asked {
+        Ok(Ok(answer)) => {
+            let is_it = answer.headers().get(meant::FROM).is_some_and(|from| from.as_bytes() == node.as_bytes());
+            Finding::new("advertise", if is_it { Ok(format!("{url} reaches it")) } else { Err(wrong(url)) })
+        }
+        Ok(Err(_)) | Err(_) => {
+            let says =
+                format!("{url} cannot be reached from here; the other nodes of its store have to reach it there");
+            Finding::note("advertise", says)
+        }
+    })
+}
+
+fn wrong(url: &str) -> String {
+    format!(
+        "what answers at {url} is not this node, so that the others can send nothing on to it: set `[node] advertise` to where they reach it"
+    )
 }
 
 /// Whether it starts missions.
