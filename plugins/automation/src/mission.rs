@@ -4,14 +4,8 @@ use serde_json::Value as Json;
 use sortie_plugin::CallError;
 
 /// What the summary of an automation that failed says behind the reason, as `run::ending` puts it.
-const BESIDE: [&str; 6] = [
-    NOTHING_DONE,
-    "; done: ",
-    "; done in part: ",
-    "; undone: ",
-    "; could not be undone: ",
-    "; failed besides: ",
-];
+const BESIDE: [&str; 6] =
+    [NOTHING_DONE, "; done: ", "; done in part: ", "; undone: ", "; could not be undone: ", "; failed besides: "];
 
 /// The same, where it did nothing.
 const NOTHING_DONE: &str = "; no step was done";
@@ -58,12 +52,12 @@ mod tests {
 
     #[test]
     fn of_a_family_that_failed_the_first_cause_is_told_and_told_once() {
-        let failed = |id: &str, summary: &str| {
-            match result(json!({ "mission_id": id, "status": "failed", "summary": summary })) {
+        let failed =
+            |id: &str, summary: &str| match result(json!({ "mission_id": id, "status": "failed", "summary": summary }))
+            {
                 Err(CallError::Failed(why)) => why,
                 other => panic!("{id}: {other:?}"),
-            }
-        };
+            };
         let mut why = failed("m.child-1.child-2.child-1", "step `c0` failed: Echo: broken; no step was done");
         assert_eq!(why, "the mission m.child-1.child-2.child-1 is failed: step `c0` failed: Echo: broken");
         for (id, behind) in [("m.child-1.child-2", "no step was done"), ("m.child-1", "done: a; undone: a")] {

@@ -48,9 +48,7 @@ mod tests {
     #[test]
     fn an_envelope_that_no_old_body_became_has_come_in_no_dialect() {
         let http = mission_of_dispatch("vp.a", "k");
-        let of = |mission: &str, kept: Value| {
-            json!({"mission_id": mission, "vp_id": "vp.a", "idempotency_key": "k", "source_instance_id": "hq", "dialect": kept})
-        };
+        let of = |mission: &str, kept: Value| json!({"mission_id": mission, "vp_id": "vp.a", "idempotency_key": "k", "source_instance_id": "hq", "dialect": kept});
         for (envelope, expected) in [
             (of(&http, json!({"form": "http", "priority": 1})), true),
             (of("bridge-7", json!({"form": "redis", "job_id": "7"})), true),

@@ -226,9 +226,8 @@ impl Hook {
 
 /// The body of a delivery. One that would not be what was sent is refused: two keys of one name, an integer beyond 64 bits.
 fn read(body: &[u8]) -> Result<Value, Refused> {
-    let text = std::str::from_utf8(body).map_err(|error| {
-        Refused::NotJson(format!("the body is no UTF-8 text from byte {} on", error.valid_up_to()))
-    })?;
+    let text = std::str::from_utf8(body)
+        .map_err(|error| Refused::NotJson(format!("the body is no UTF-8 text from byte {} on", error.valid_up_to())))?;
     let (body, mistakes) = read_strictly(text).map_err(|mistake| untaken(&mistake))?;
     match mistakes.first() {
         Some(mistake) => Err(untaken(mistake)),
@@ -335,9 +334,8 @@ mod tests {
 
     #[test]
     fn what_a_delivery_does_not_have_is_named_and_where_it_may_be_absent_it_can_be_asked_for() {
-        let when = |when: &str| {
-            hook(&format!("name = \"issues\"\nsecret = \"env://A\"\nwhen = \"{when}\"\n[envelope]\n"))
-        };
+        let when =
+            |when: &str| hook(&format!("name = \"issues\"\nsecret = \"env://A\"\nwhen = \"{when}\"\n[envelope]\n"));
         for (of, body, absent) in [
             ("body.action == 'opened'", json!({}), "`body.action` names what is not there"),
             ("body.issue.action == 'opened'", json!({"action": "opened"}), "`body.issue` names what is not there"),

@@ -408,7 +408,10 @@ fn on_error_continue_goes_on_with_the_error() {
           "with": { "{% if %}": "{{ item }}", "fail": "{{ 'broken' if item == 'x' else none }}" } },
     ]));
     let outcome = end.expect("it goes on");
-    assert_eq!(outcome.summary, "done: next, each (1 of 2 items); failed, and passed over: bad (Echo: no such file), each");
+    assert_eq!(
+        outcome.summary,
+        "done: next, each (1 of 2 items); failed, and passed over: bad (Echo: no such file), each"
+    );
     assert_eq!(outcome.next_action.as_deref(), Some("see why step `bad` failed: Echo: no such file"));
     assert!(log.contains(&"10 Echo {\"why\":\"Echo: no such file\",\"what\":\"nothing\"}".to_owned()), "{log:#?}");
     let put: Vec<_> = log.iter().filter(|line| line.contains("put")).collect();

@@ -99,7 +99,11 @@ fn what_goes_beyond_its_parent_is_refused_where_it_is_asked_for() {
         (window(0, 7_200), "denied", "/autonomy_window/end_at"),
         (window(3_600, 3_601), "denied", "/autonomy_window/start_at"),
         (stored("shared"), "denied", "/artifact_policy/storage_scope: \"shared\" is not where"),
-        (stored("pushback"), "invalid-arguments", "/artifact_policy/storage_scope: a child has no callback to upload to"),
+        (
+            stored("pushback"),
+            "invalid-arguments",
+            "/artifact_policy/storage_scope: a child has no callback to upload to",
+        ),
         (budget(json!({ "max_runtime_minutes": 11 })), "budget-exhausted", "/budget/max_runtime_minutes"),
         (budget(json!({ "max_cost_usd": 1.01 })), "budget-exhausted", "/budget/max_cost_usd"),
         (budget(json!({ "max_llm_calls": 6 })), "budget-exhausted", "/budget/max_llm_calls"),
