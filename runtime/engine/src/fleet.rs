@@ -169,7 +169,7 @@ impl Engine {
     /// at last.
     pub async fn member_now(self: &Arc<Self>, member: &Member) -> Option<Member> {
         let engine = Arc::clone(self);
-        let look = move || engine.log.fleet().map_or(Ok(Vec::new()), |fleet| fleet.peers());
+        let look = move || engine.log.fleet().map_or(Ok(Vec::new()), sortie_journal::Fleet::peers);
         let peers = self.ambient.unblock(look).await.ok()?.ok()?;
         let found = peers.into_iter().map(Member::of).find(|other| other.share == member.share);
         found.filter(|other| other.node == member.node && other.is_live())

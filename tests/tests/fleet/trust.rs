@@ -1,12 +1,14 @@
 //! What a node believes of the others, and of its database: one that hangs, one that is frozen, an address that is another's, a name that
 //! is taken.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use sortie_tests::envelope::{with, writing};
 use sortie_tests::{Node, Options, http, until};
+use tokio::sync::Notify;
 
 use crate::kit::{Fleet, LEASE, Setting, TOKEN, sleeping};
 
@@ -24,7 +26,13 @@ async fn a_database_that_hangs_is_away_within_the_lease_for_those_who_read_as_we
     a.accept(&with(writing("m-1"), "/target_instance_id", json!("a"))).await;
     a.until_final("m-1").await;
     let stream = a.request("GET", "/v1/events?after=0");
-    let streamed = tokio::spawn(http::stream(stream, |event| event.data["code"] == "store_away"));
+    let begun = Arc::new(Notify::new());
+    let begins = Arc::clone(&begun);
+    let streamed = tokio::spawn(http::stream(stream, move |event| {
+        begins.notify_one();
+        event.data["code"] == "store_away"
+    }));
+    begun.notified().await;
     fleet.server.freeze(true);
     let hung = Instant::now();
     // It was asked before anybody knew.
