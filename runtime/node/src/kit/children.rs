@@ -48,8 +48,25 @@ struct State {
     used: BTreeMap<usize, u32>,
     /// The versions of plugins that orders named.
     versions: BTreeMap<String, String>,
-    to_cancel: Vec<(String, String)>,
+    to_cancel: Vec<ToCancel>,
     unanswered: Vec<String>,
+}
+
+/// A child that somebody is to cancel, and what they say.
+pub(super) struct ToCancel {
+    pub(super) child: String,
+    pub(super) by: String,
+    pub(super) why: String,
+}
+
+impl ToCancel {
+    /// By whom the record says, where the summary is of one: it is to be the same word for word.
+    fn of(child: &str, summary: Option<&str>) -> Self {
+        let said = summary.unwrap_or("the case says so");
+        let recorded = said.strip_prefix("Cancelled by ").and_then(|said| said.split_once(": "));
+        let (by, why) = recorded.unwrap_or(("case", said));
+        Self { child: child.to_owned(), by: by.to_owned(), why: why.to_owned() }
+    }
 }
 
 impl Children {
@@ -92,8 +109,8 @@ impl Children {
         }
     }
 
-    /// The next that somebody is to cancel, and what they say.
-    pub(super) async fn to_cancel(&self) -> (String, String) {
+    /// The next that somebody is to cancel.
+    pub(super) async fn to_cancel(&self) -> ToCancel {
         loop {
             if let Some(next) = self.state.lock().to_cancel.pop() {
                 return next;
@@ -140,8 +157,7 @@ impl Children {
         match child.status {
             Ends::Completed | Ends::Failed => {}
             Ends::Cancelled => {
-                let why = child.summary.clone().unwrap_or_else(|| "the case says so".to_owned());
-                self.state.lock().to_cancel.push((brief.mission_id.clone(), why));
+                self.state.lock().to_cancel.push(ToCancel::of(&brief.mission_id, child.summary.as_deref()));
                 self.cancels.notify_one();
                 wait(host, FOR_EVER).await?;
             }

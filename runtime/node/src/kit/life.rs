@@ -25,7 +25,7 @@ use tokio::runtime::Builder;
 
 use super::bench::{Answered, Bench};
 use super::case::{Cancel, Case, read_time};
-use super::children::Children;
+use super::children::{Children, ToCancel};
 use super::clock::{Clock, Told};
 use super::people::People;
 use super::prompter::Prompter;
@@ -288,7 +288,7 @@ async fn live(world: &World, engine: &Arc<Engine>, known: &mut Option<MissionNo>
                     return Err(Stuck(format!("nothing more will happen, and the mission is {status}: it waits for what never comes")));
                 }
             },
-            (child, why) = world.children.to_cancel() => cancel(engine, &child, why).await?,
+            child = world.children.to_cancel() => cancel(engine, child).await?,
             _ = news.recv() => {}
             () = waits => {}
         }
@@ -296,9 +296,9 @@ async fn live(world: &World, engine: &Arc<Engine>, known: &mut Option<MissionNo>
 }
 
 /// Somebody cancels a mission that the plugin has dispatched.
-async fn cancel(engine: &Arc<Engine>, child: &str, why: String) -> Result<(), Stuck> {
-    let Some(no) = engine.find(child)? else { return Ok(()) };
-    match engine.cancel(no, why, "case".to_owned()).await {
+async fn cancel(engine: &Arc<Engine>, ToCancel { child, by, why }: ToCancel) -> Result<(), Stuck> {
+    let Some(no) = engine.find(&child)? else { return Ok(()) };
+    match engine.cancel(no, why, by).await {
         Ok(()) | Err(ActError::AlreadyFinal) => Ok(()),
         Err(error) => Err(Stuck(format!("{child} cannot be cancelled: {}", told(&error)))),
     }
