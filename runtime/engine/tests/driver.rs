@@ -177,15 +177,20 @@ async fn a_turn_that_panics_stops_the_node() {
 async fn the_age_of_an_event_counts_from_its_turn() {
     let (folder, outside, receiver) = (tempfile::tempdir().unwrap(), Outside::new(), Arc::<Receiver>::default());
     receiver.is_down.store(true, Relaxed);
-    let engine = open(&SimDisk::default(), folder.path(), obedient(), receiver.clone(), outside.clone());
+    let disk = SimDisk::default();
+    let start = |disk: &SimDisk| open(disk, folder.path(), obedient(), receiver.clone(), outside.clone());
+    let engine = start(&disk);
     engine.start();
     engine.dispatch(envelope("m", "work")).await.unwrap();
     until("it has ended", || status(&engine, 1) == Status::Completed).await;
     until("its first event does not get through", || receiver.tries.load(Relaxed) > 0).await;
+    engine.stop().await;
     // Its events are older than any may become. The first gets through all the same, and then the second has its turn.
     outside.ahead_s.store(3 * 24 * 60 * 60, Relaxed);
     *receiver.refused.lock() = Some((2, 1));
     receiver.is_down.store(false, Relaxed);
+    let engine = start(&disk.after_crash(Crash::Process));
+    engine.start();
     until("the second is tried again, and gets through", || receiver.taken.lock().contains(&2)).await;
     until("so does the last", || engine.undelivered() == 0).await;
     engine.stop().await;

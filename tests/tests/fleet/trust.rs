@@ -250,6 +250,8 @@ async fn a_copy_of_a_data_directory_beside_the_living_node_is_named_as_what_ende
     let Some(mut fleet) = Fleet::start(&["a", "b"]).await else { return };
     let mut copy = one_more(&fleet, "copy", "http://127.0.0.1:0").await;
     copy.kill();
+    // Its name is kept for what it was until now.
+    tokio::time::sleep(2 * LEASE).await;
     std::fs::copy(fleet.nodes[1].data().join("store.id"), copy.data().join("store.id")).expect("it is copied");
     copy.restart().await;
     let ended = fleet.nodes[1].ended().await;
