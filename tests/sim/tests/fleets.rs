@@ -8,6 +8,10 @@ const FLEET_SEEDS: u64 = 60;
 /// The same of families: `cargo xtask sim --families`.
 const FAMILY_SEEDS: u64 = 120;
 
+/// Seeds in which a node that did not look at its lease before a call would make one that is another's by then: it is rare that one is frozen,
+/// taken over, and goes on in just that moment.
+const FENCED: [u64; 2] = [196, 483];
+
 /// Seeds of families that were red once.
 const ONCE_RED: [u64; 1] = [387];
 
@@ -70,6 +74,7 @@ fn happens(about: About, seeds: u64, wanted: &[&str]) {
 #[test]
 fn of_whichever_node_one_asks_no_mission_is_lost_and_nothing_is_done_by_two() {
     happens(About::Fleet, FLEET_SEEDS, &HAPPENS_IN_FLEETS);
+    FENCED.into_iter().for_each(|seed| drop(ended_well(About::Fleet, run_all(About::Fleet, seed, 1))));
 }
 
 /// With crashes of the node at any step and in the middle of a commit, and cancels of whoever dispatched them and of whom they dispatched.
