@@ -349,7 +349,7 @@ impl Live {
         if let Some(kill) = inner.kill.take() {
             kill.now();
         }
-        let bookings = inner.mission.bookings(&Record::Interrupted);
+        let bookings = inner.mission.bookings_beside(&Record::Interrupted);
         ((inner.head.status, inner.head.suspended), bookings)
     }
 
@@ -500,7 +500,7 @@ fn apply(mission: &mut Mission, records: &[Stamped]) -> (Vec<(Timestamp, Booking
     let (mut bookings, mut changes_head) = (Vec::new(), false);
     for record in records {
         changes_head |= mission.changes_head(&record.record);
-        bookings.extend(mission.bookings(&record.record).into_iter().map(|booking| (record.at, booking)));
+        bookings.extend(mission.bookings_beside(&record.record).into_iter().map(|booking| (record.at, booking)));
         mission.apply(record).expect("the core applies what it decided");
     }
     (bookings, changes_head)

@@ -159,7 +159,7 @@ fn unreadable(
     // What had ended has nothing set aside. Of what is lost nobody knows: a call that ended there counts twice, so that no budget is passed.
     let has_ended = head.as_ref().is_some_and(|head| head.status.is_final())
         || remains.last.is_some_and(|last| matches!(last.record, Record::Finished { .. }));
-    let bookings = if has_ended { Vec::new() } else { mission.bookings(&end.record) };
+    let bookings = if has_ended { Vec::new() } else { mission.bookings_beside(&end.record) };
     mission.apply(&end)?;
     let head = match head {
         // What it shows stays, but for how much is to be sent.

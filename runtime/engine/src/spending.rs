@@ -17,9 +17,9 @@ pub struct Spending {
 }
 
 impl Spending {
-    /// Takes up what records have booked. What children spend is counted where they spend it.
+    /// Takes up what records have booked.
     pub(crate) fn book(&self, bookings: &[(Timestamp, Booking)]) {
-        for (_, Booking { tool, spent, .. }) in bookings.iter().filter(|(_, booking)| !booking.is_share()) {
+        for (_, Booking { tool, spent, .. }) in bookings {
             self.spent(tool, *spent);
         }
     }

@@ -91,9 +91,7 @@ impl WiderBooks {
         payer: Payer<'_>,
         bookings: &[(Timestamp, Booking)],
     ) -> Vec<Movement> {
-        // A child's share is in no wider budget, and so in no balance of the log.
-        let mut bookings = bookings.iter().filter(|(_, booking)| !booking.is_share()).peekable();
-        if bookings.peek().is_none() {
+        if bookings.is_empty() {
             return Vec::new();
         }
         let purses = held.get_or_insert_with(|| self.purses.lock());

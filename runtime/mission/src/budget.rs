@@ -47,8 +47,7 @@ impl Booking {
 
     /// Whether it is a child's share: what that does spend is booked by the child as well, and in wider budgets by the
     /// child alone.
-    #[must_use]
-    pub fn is_share(&self) -> bool {
+    pub(crate) fn is_share(&self) -> bool {
         self.tool.as_str() == MISSION
     }
 

@@ -60,10 +60,12 @@ pub(crate) struct Means {
 }
 
 impl Means {
-    /// Takes a booking up.
+    /// Takes a booking up. A child's share was never set aside in wider budgets: whoever let go of it there would let go of what others have.
     pub(crate) fn book(&mut self, booking: &Booking) {
         self.own.book(booking);
-        self.wider.book(booking);
+        if !booking.is_share() {
+            self.wider.book(booking);
+        }
     }
 }
 

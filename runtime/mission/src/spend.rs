@@ -33,8 +33,16 @@ use crate::state::Mission;
 use crate::wider::Payer;
 
 impl Mission {
-    /// What a record that is about to be applied moves in the books, call by call: for the mission's own ledger, and for whoever counts
-    /// beside it. Nothing for calls that are free.
+    /// What of that whoever counts beside the mission takes up: budgets that are wider than it, and what the node has spent. Not the shares of
+    /// children, which these themselves book call by call.
+    #[must_use]
+    pub fn bookings_beside(&self, record: &Record) -> Vec<Booking> {
+        let mut bookings = self.bookings(record);
+        bookings.retain(|booking| !booking.is_share());
+        bookings
+    }
+
+    /// What a record that is about to be applied moves in the books, call by call. Nothing for calls that are free.
     #[must_use]
     pub fn bookings(&self, record: &Record) -> Vec<Booking> {
         let made = |call: CallNo| self.calls.flight(call).ok().filter(|flight| !flight.held);

@@ -248,12 +248,8 @@ impl Wider {
         says
     }
 
-    /// Takes a booking up that is made now. A child's share was never set aside here: whoever let go of it would let go
-    /// of what others have.
+    /// Takes a booking up that is made now.
     pub(crate) fn book(&mut self, booking: &Booking) {
-        if booking.is_share() {
-            return;
-        }
         for share in self.shares.iter_mut().flatten() {
             // What was set aside in an earlier span is let go of there.
             let is_of_it = (share.span.from..share.span.to).contains(&booking.since);
@@ -364,12 +360,9 @@ impl Purses {
     }
 
     /// Takes a booking up that is made now: what is let go of, and spent, is of the day on which it was set aside. Those budgets of which four
-    /// fifths are spent by that, in words. Nothing of a child's share: its own calls are booked here.
+    /// fifths are spent by that, in words. Of a mission these are [`crate::Mission::bookings_beside`].
     #[must_use = "people are told once of what is nearly spent"]
     pub fn book(&mut self, payer: Payer<'_>, now: Timestamp, booking: &Booking) -> Vec<String> {
-        if booking.is_share() {
-            return Vec::new();
-        }
         let (today, since) = (self.day(now), self.day(booking.since));
         let (mut told, zone) = (Vec::new(), self.zone.clone());
         for purse in self.of_payer(payer) {

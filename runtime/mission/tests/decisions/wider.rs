@@ -50,7 +50,7 @@ impl Node {
         let (before, mut fold) = (mission.records.len(), mission.mission.clone());
         act(mission);
         for stamped in &mission.records[before..] {
-            for booking in fold.bookings(&stamped.record) {
+            for booking in fold.bookings_beside(&stamped.record) {
                 self.told.extend(self.purses.book(payer, stamped.at, &booking));
             }
             fold.apply(stamped).expect("they follow each other");
