@@ -391,7 +391,8 @@ impl Artifacts for FolderArtifacts {
     }
 }
 
-fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Puts a file in its place whole, with its bytes on disk; that it is there is on disk once its folder is.
+pub(crate) fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_data()?;

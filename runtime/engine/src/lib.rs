@@ -274,6 +274,14 @@ impl Engine {
         fold(&*self.log, no)
     }
 
+    /// What a mission was accepted with. Its other records are not read. Blocks.
+    pub(crate) fn accepted_with(&self, no: MissionNo) -> Result<Envelope, ReadError> {
+        let first = self.log.read(no, 0, 0)?.into_iter().next().ok_or(ReadError::Unknown)?;
+        let Record::Accepted(accepted) = first.record else { return Err(ReadError::NoEnvelope) };
+        let parsed = Envelope::parse_accepted(&accepted.envelope).map_err(|_| ReadError::NoEnvelope)?;
+        Ok(parsed.envelope)
+    }
+
     /// The mission in memory; from the log, if it was not there. For tasks: the log is read where blocking is allowed.
     pub(crate) async fn bring(self: &Arc<Self>, no: MissionNo) -> Result<Arc<Live>, ReadError> {
         if let Some(live) = self.lives.get(no) {

@@ -15,7 +15,7 @@ use sortie_contract::artifact::StorageScope;
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::id::RunNo;
-use sortie_contract::{MissionId, MissionNo, Record};
+use sortie_contract::{MissionId, MissionNo};
 use sortie_mission::Mission;
 
 use super::artifact_store::Artifacts;
@@ -228,9 +228,10 @@ impl Engine {
 
     /// What a mission was accepted with; none where that cannot be told.
     fn envelope_of(&self, no: MissionNo) -> Result<Option<Envelope>, ReadError> {
-        let first = self.log.read(no, 0, 0)?.into_iter().next().map(|first| first.record);
-        let Some(Record::Accepted(accepted)) = first else { return Ok(None) };
-        Ok(Envelope::parse_accepted(&accepted.envelope).ok().map(|parsed| parsed.envelope))
+        match self.accepted_with(no) {
+            Err(ReadError::Unknown | ReadError::NoEnvelope) => Ok(None),
+            accepted => accepted.map(Some),
+        }
     }
 
     /// The place of a mission that is to be removed, and whose that is. What cannot be read has none that could be found.

@@ -2,7 +2,7 @@
 //! restart (contract, section 1.1, rule 4).
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use sortie_contract::digest::Digest;
 use sortie_contract::{MissionId, SessionId, VpId};
 use sortie_tools::{WeakWorkspace, Workspace, WorkspaceBounds};
 
+use crate::artifact_store;
 use crate::shared_room::SharedRoom;
 
 /// The folder that holds them, in the data folder.
@@ -172,10 +173,7 @@ impl FolderWorkspaces {
     pub fn mark(&self, left: &LeftBehind) -> io::Result<()> {
         let (folder, told) = (self.root().join(LEFT), serde_json::to_string(left)?);
         fs::create_dir_all(&folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(&folder)?;
-        file.write_all(told.as_bytes())?;
-        file.as_file().sync_data()?;
-        file.persist(self.mark_of(&left.vp, &left.session)).map_err(|error| error.error)?;
+        artifact_store::write(&folder, &self.mark_of(&left.vp, &left.session), told.as_bytes())?;
         File::open(&folder)?.sync_all()
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::{ChildOf, Envelope};
 use sortie_contract::id::RunNo;
-use sortie_contract::{MissionId, MissionNo, Record};
+use sortie_contract::{MissionId, MissionNo};
 use sortie_journal::Head;
 use sortie_mission::Mission;
 
@@ -98,13 +98,5 @@ impl Engine {
         let Some(twin) = self.log.find(id).inspect_err(|error| self.cannot_read_row(error))? else { return Ok(None) };
         let envelope = self.accepted_with(twin.no).inspect_err(|error| self.cannot_read(twin.no, error))?;
         Ok(Some((twin.no, twin.head, envelope)))
-    }
-
-    /// What a mission was accepted with. Blocks.
-    fn accepted_with(&self, no: MissionNo) -> Result<Envelope, ReadError> {
-        let first = self.log.read(no, 0, 0)?.into_iter().next().ok_or(ReadError::Unknown)?;
-        let Record::Accepted(accepted) = first.record else { return Err(ReadError::NoEnvelope) };
-        let parsed = Envelope::parse_accepted(&accepted.envelope).map_err(|_| ReadError::NoEnvelope)?;
-        Ok(parsed.envelope)
     }
 }

@@ -110,7 +110,7 @@ impl Engine {
 
     /// A session is nobody's any more: where its files are matters to none. Blocks.
     pub(crate) fn forget_where_files_are(&self, vp: &VpId, session: &SessionId) {
-        if self.log.fleet().is_none() {
+        if !self.has_fleet() {
             return;
         }
         let folder = self.workspaces.place(vp, session);
