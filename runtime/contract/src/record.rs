@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::Artifact;
 use crate::digest::Digest;
 use crate::envelope::EffectiveBudget;
-use crate::id::{CallNo, LaneId, RunNo, SessionId};
+use crate::id::{CallNo, LaneId, MissionId, RunNo, SessionId};
 use crate::money::Spend;
 use crate::outcome::{Reason, Status, Verdict};
 use crate::plugin::{LogLevel, PluginIdentity};
-use crate::request::{Decision, RequestKind, RequestNo};
+use crate::request::{ChildRequest, Decision, RequestKind, RequestNo};
 use crate::tool::{CallError, Repeat, ToolAnswer, ToolName};
 
 pub use wire::DecodeError;
@@ -316,6 +316,22 @@ pub enum Record {
         request: RequestNo,
         /// For people.
         why: String,
+    },
+    /// A child that it waits for, or one that came of that, asks people something: whoever hears of this mission alone hears of it here.
+    ChildAsks {
+        /// The call that dispatched the child.
+        call: CallNo,
+        /// What it asks.
+        asks: ChildRequest,
+    },
+    /// Nobody need decide any more about what a child asked.
+    ChildHeard {
+        /// The call that dispatched the child.
+        call: CallNo,
+        /// The mission that asked.
+        of: MissionId,
+        /// Which of its requests.
+        request: RequestNo,
     },
 }
 

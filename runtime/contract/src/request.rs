@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::id::MissionId;
 use crate::money::MicroUsd;
 
 /// A request of a mission: 1, 2, 3 … in the order in which they were made. Its public name is `r1`, `r2` ….
@@ -38,6 +40,29 @@ pub enum RequestKind {
     Budget,
     /// After a crash it is not known whether the call happened: is it to be made again?
     Uncertain,
+}
+
+/// A request of a mission, as those above it are told: whoever decides tells the mission that asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildRequest {
+    /// The mission that asks: a child, or one below it.
+    pub of: MissionId,
+    /// Its number among the requests of that mission.
+    pub request: RequestNo,
+    /// What is asked for.
+    pub kind: RequestKind,
+    /// For people, cut.
+    pub question: String,
+    /// When that mission gives up.
+    pub expires_at: Timestamp,
+}
+
+impl ChildRequest {
+    /// Whether it is the request of that number of that mission.
+    #[must_use]
+    pub fn is(&self, of: &MissionId, request: RequestNo) -> bool {
+        (&self.of, self.request) == (of, request)
+    }
 }
 
 impl RequestKind {

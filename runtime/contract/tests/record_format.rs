@@ -7,9 +7,9 @@ use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::{LogLevel, PluginIdentity};
 use sortie_contract::record::{Accepted, ArtifactSource, Closing, DecodeError, HostQuestion};
-use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
+use sortie_contract::request::{ChildRequest, Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolName, Written};
-use sortie_contract::{LaneId, MicroUsd, Reason, Record, SessionId, Spend, Stamped, Status};
+use sortie_contract::{LaneId, MicroUsd, MissionId, Reason, Record, SessionId, Spend, Stamped, Status};
 
 fn stamped(record: Record) -> Stamped {
     Stamped { at: "2026-11-22T22:00:00.000000001Z".parse().expect("a time"), ran_ms: 300, record }
@@ -197,6 +197,24 @@ fn samples() -> Vec<(Record, &'static str)> {
             "2102090171027b7d14323032362d31312d32335432323a30303a30305a",
         ),
         (Record::Withdrawn { request: RequestNo(2), why: "w".to_owned() }, "22020177"),
+        // Version 10.
+        (
+            Record::ChildAsks {
+                call: CallNo(9),
+                asks: ChildRequest {
+                    of: MissionId::new("m").expect("an id"),
+                    request: RequestNo(2),
+                    kind: RequestKind::Input,
+                    question: "q".to_owned(),
+                    expires_at: "2026-11-23T22:00:00Z".parse().expect("a time"),
+                },
+            },
+            "2309016d0201017114323032362d31312d32335432323a30303a30305a",
+        ),
+        (
+            Record::ChildHeard { call: CallNo(9), of: MissionId::new("m").expect("an id"), request: RequestNo(2) },
+            "2409016d02",
+        ),
     ]
 }
 
@@ -361,6 +379,8 @@ fn number(record: &Record) -> usize {
         Record::Requoted { .. } => 32,
         Record::Elicited { .. } => 33,
         Record::Withdrawn { .. } => 34,
+        Record::ChildAsks { .. } => 35,
+        Record::ChildHeard { .. } => 36,
     }
 }
 
@@ -381,12 +401,12 @@ fn every_variant_keeps_its_bytes() {
     for (record, expected) in samples() {
         let sample = stamped(record);
         let bytes = sample.encode();
-        assert_eq!(hex(&bytes), format!("09{HEAD}{expected}"), "{sample:?}");
+        assert_eq!(hex(&bytes), format!("0a{HEAD}{expected}"), "{sample:?}");
         assert_eq!(Stamped::decode(&bytes).expect("a record"), sample);
     }
     let mut seen: Vec<usize> = samples().iter().map(|(record, _)| number(record)).collect();
     seen.dedup();
-    assert_eq!(seen, (0..35).collect::<Vec<_>>(), "a sample of every variant, in its order");
+    assert_eq!(seen, (0..37).collect::<Vec<_>>(), "a sample of every variant, in its order");
 }
 
 /// Told from the bytes as they were pinned, not from what is written now.
@@ -397,6 +417,16 @@ fn what_older_versions_wrote_is_read() {
             let bytes = unhex(&format!("0{version}{HEAD}{pinned}"));
             assert_eq!(Stamped::decode(&bytes).expect("a record"), stamped(record));
         }
+    }
+}
+
+/// Version 9 is version 10, but for the variants that came later.
+#[test]
+fn what_version_9_wrote_is_read() {
+    let withdrawn = number(&Record::Withdrawn { request: RequestNo(1), why: String::new() });
+    for (record, pinned) in samples().into_iter().filter(|(record, _)| number(record) <= withdrawn) {
+        let bytes = unhex(&format!("09{HEAD}{pinned}"));
+        assert_eq!(Stamped::decode(&bytes).expect("a record"), stamped(record));
     }
 }
 
@@ -530,7 +560,7 @@ fn every_name_within_a_record_keeps_its_number() {
 fn damaged_bytes_are_errors() {
     let bytes = stamped(finished(Status::Completed, Reason::Done)).encode();
     assert!(matches!(Stamped::decode(&[]), Err(DecodeError::Empty)));
-    assert!(matches!(Stamped::decode(&[10, 0, 0]), Err(DecodeError::UnknownVersion(10))));
+    assert!(matches!(Stamped::decode(&[11, 0, 0]), Err(DecodeError::UnknownVersion(11))));
     for end in 1..bytes.len() {
         assert!(Stamped::decode(&bytes[..end]).is_err(), "cut at {end}");
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::id::CallNo;
 use sortie_contract::tool::{CallError, ToolAnswer};
-use sortie_contract::{MissionId, MissionNo, Spend};
+use sortie_contract::{MissionId, MissionNo, Spend, Status};
 use sortie_journal::Head;
 use sortie_mission::child::{Draft, Occasion, told};
 use sortie_mission::{Command, Mission};
@@ -92,6 +92,7 @@ impl Engine {
     async fn see_to_family(self: &Arc<Self>, due: Due, tries: u32) {
         let done = match &due {
             Due::Tell { child, parent } => self.tell_parent(*child, *parent, tries).await,
+            Due::Ask { child, parent } => self.tell_what_child_asks(*child, *parent).await,
             Due::Cancel(children) => self.cancel_children(children, "it has ended").await,
             Due::GivenUp { parent, call } => self.cancel_given_up(*parent, *call).await,
             Due::Look(parent) => self.see_to_children(*parent, tries).await,
@@ -256,7 +257,12 @@ impl Engine {
         self.commit.children().family.lock().add(child, parent.no);
         // Either may have ended before that, or its parent have let go of it while it was dispatched.
         let is_over_here = self.lives.get(child).is_some_and(|live| live.with(Mission::status).is_final());
-        let is_over = is_over_here || self.head_of(child).await?.is_none_or(|head| head.status.is_final());
+        let head = if is_over_here { None } else { self.head_of(child).await? };
+        let status = head.map(|head| head.status).filter(|status| !status.is_final());
+        let is_over = status.is_none();
+        if status == Some(Status::Blocked) || parent.with(|mission| mission.does_child_ask(call)) {
+            self.commit.children().push(Due::Ask { child, parent: parent.no }, 0);
+        }
         if is_over && self.commit.children().family.lock().remove(child).is_some() {
             self.commit.children().push(Due::Tell { child, parent: parent.no }, 0);
         } else if !is_over && !is_awaited_by(parent, call) {
@@ -319,6 +325,34 @@ impl Engine {
             Ok(live) => self.child_done(&live, call, outcome, spent).await,
             Err(ReadError::Unknown) => {}
             Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Tells a mission what its child asks people, and what those below that do: whoever hears of it alone hears of that, too.
+    async fn tell_what_child_asks(self: &Arc<Self>, child: MissionNo, parent: MissionNo) -> Result<(), NotNow> {
+        let live = match self.bring(child).await {
+            Err(ReadError::Unknown) => return Ok(()),
+            live => live?,
+        };
+        let asks = live.with(|mission| {
+            let is_over = mission.status().is_final();
+            mission.parent().filter(|_| !is_over).map(|of| (CallNo(of.call), mission.asks()))
+        });
+        self.lives.release(&live);
+        let Some((call, open)) = asks else { return Ok(()) };
+        let live = match self.bring(parent).await {
+            Err(ReadError::Unknown) => return Ok(()),
+            live => live?,
+        };
+        let tell = || Command::ChildAsks { call, open: open.clone() };
+        match self.command_patiently(&live, tell, Wait::No).await {
+            // Its parent has ended, or waits for it no more.
+            Ok(_) | Err(CommandError::Refused(_)) => {}
+            Err(CommandError::Journal(_)) => return Ok(()),
+        }
+        if self.durable().await.is_ok() {
+            self.lives.release(&live);
         }
         Ok(())
     }

@@ -408,6 +408,9 @@ impl Inner {
         // Whoever prompts people wants to know as well that there is nothing to decide about any more.
         let tells = |mission: &Mission| (mission.outgoing(), mission.open_requests().len());
         let before = tells(&self.mission);
+        // Its parent wants to know what it asks, and no other.
+        let asks = |mission: &Mission| mission.parent().map(|_| mission.asks());
+        let asked = asks(&self.mission);
         let (bookings, changes_head) = apply(&mut self.mission, records);
         if tells(&self.mission) != before {
             self.told = self.mission.records();
@@ -428,6 +431,9 @@ impl Inner {
         // Behind it: what follows of an end is recorded after the end.
         if let Some((before, after)) = moved {
             to.moved(no, Some(before), after);
+        }
+        if asks(&self.mission) != asked {
+            to.children().ask(no);
         }
         Ok(receipt)
     }

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use sortie_ambient::System;
 use sortie_callback::{Reply as Told, Request, SendError, StatusCode, Transport};
 use sortie_contract::plugin::{Brief, Verdict};
+use sortie_contract::request::{Decision, RequestNo};
 use sortie_contract::{MissionNo, Record, SessionId, Status, VpId};
 use sortie_engine::intake::DispatchError;
 use sortie_engine::recover::Others;
@@ -114,6 +115,12 @@ async fn child(brief: Brief, host: Arc<dyn Host>, seen: Arc<Seen>) -> Result<End
             while !seen.goes_on.load(Relaxed) {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
+        }
+        "ask" => {
+            let asked = host.ask("Which one?".to_owned());
+            host.waits(true);
+            result(&*host, asked).await?;
+            host.waits(false);
         }
         "fail" => {
             let verdict = Verdict::Failed { summary: "It could not.".to_owned(), tool: None, next_action: None };
@@ -257,6 +264,32 @@ async fn a_child_that_is_cancelled_is_a_result() {
     engine.cancel(MissionNo(2), "enough".to_owned(), "ada".to_owned()).await.unwrap();
     until("its parent goes on", || status(&engine, "m") == Some(Status::Completed)).await;
     assert_eq!(seen.told.lock()[0]["status"], "cancelled");
+    engine.stop().await;
+}
+
+/// Whoever has the events of one mission alone is told what keeps its family, however deep, and whatever node there is by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_child_asks_people_is_told_by_those_above_it() {
+    let (disk, folder, seen) = (SimDisk::default(), tempfile::tempdir().unwrap(), Arc::<Seen>::default());
+    let engine = start(&disk, folder.path(), &seen);
+    engine.dispatch(bare("m", "parent:ask")).await.unwrap();
+    let kinds = |engine: &Engine| {
+        let events = engine.events(MissionNo(1), 0, 100).unwrap().events;
+        let events = events.iter().map(|event| serde_json::from_str::<Value>(&event.json).unwrap());
+        events.map(|event| event["detail"]["kind"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let is_blocked = |engine: &Engine| status(engine, "m") == Some(Status::Blocked);
+    until("its parent is told", || is_blocked(&engine)).await;
+    until("both are out of memory", || (1..3).all(|no| engine.log().head(MissionNo(no)).unwrap().unwrap().suspended))
+        .await;
+    engine.stop().await;
+    let engine = start(&disk, folder.path(), &seen);
+    let decision = Decision::Answer { text: "the blue one".to_owned() };
+    let (by, note) = ("ada".to_owned(), String::new());
+    engine.decide(MissionNo(2), RequestNo(1), decision, by, note).await.unwrap();
+    until("it goes on", || status(&engine, "m") == Some(Status::Completed)).await;
+    let expected = ["", "started", "child", "child_asks", "child_heard", "child_ended", ""];
+    assert_eq!(kinds(&engine), expected, "each once");
     engine.stop().await;
 }
 

@@ -10,7 +10,8 @@ use crate::frame::FrameKey;
 /// version 4, records of version 5, and missions in quarantine. 7: heads of version 5, and what is recorded of a run that
 /// was alone, or whose node stopped in good order. 8: schedules. 9: records of version 6. 10: records of version 7. 11: records of
 /// version 8, and balances. 12: records of version 9. 13: missions that begin with what another one recorded.
-pub(crate) const FORMAT: u64 = 13;
+/// 14: records of version 10.
+pub(crate) const FORMAT: u64 = 14;
 
 /// The greatest number that a record can have: they are `u32`.
 pub(crate) const RECORD_LAST: u32 = u32::MAX;

@@ -4,7 +4,7 @@
 //! has missions out of memory, requests and a delivery that an operator had tried again, `v3.redb` one of which an operator left a
 //! part out, `v4.redb` the same missions with heads that have an overview, `v5.redb` a call under way and a delivery that waits for its
 //! next attempt, `v6.redb` the same with prices, `v7.redb` a mission each that is over, waits for people and waits for its window,
-//! `v8.redb` the same with a schedule that was triggered, `v9.redb` as `v7.redb`, the last of them to be carried over, `v10.redb`, `v11.redb` and `v12.redb` as `v7.redb`.
+//! `v8.redb` the same with a schedule that was triggered, `v9.redb` as `v7.redb`, the last of them to be carried over, `v10.redb` to `v13.redb` as `v7.redb`.
 //! Missions are named for what became of them.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use common::Step;
 use redb::ReadableDatabase;
 use sortie_contract::cursor::Retry;
-use sortie_contract::{MissionNo, Record, SessionId, Stamped, Status, Timestamp};
+use sortie_contract::{MissionId, MissionNo, Record, SessionId, Stamped, Status, Timestamp};
 use sortie_journal::{
     Admitted, Append, Cursor, Decision, EmbeddedLog, Head, Journal, Keys, Log, Options, ScheduleChange,
 };
@@ -134,7 +134,7 @@ fn a_journal_of_format_1_is_read_whole_and_gone_on_with() {
     let position = journal.append_durable(model.apply(&Step::dispatch(8))).unwrap().wait().unwrap();
     assert_eq!(position, opened.position + 1);
     drop(journal);
-    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 14, "an older sortie refuses what it could not read whole");
 
     let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
     assert_eq!((opened.last_no, opened.position), (MissionNo(8), position));
@@ -181,7 +181,7 @@ fn a_journal_of_format_2_is_read_whole_and_gone_on_with() {
     let mut model = common::Model { position: opened.position, ..common::Model::default() };
     journal.append_durable(model.apply(&Step::dispatch(11))).unwrap().wait().unwrap();
     drop(journal);
-    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 14, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_journal_of_format_3_is_read_whole_and_gone_on_with() {
     journal.append_durable(model.apply(&Step::dispatch(7))).unwrap().wait().unwrap();
     assert_eq!(journal.head(MissionNo(7)).unwrap().as_ref(), model.heads.get(&7));
     drop(journal);
-    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 14, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn a_journal_of_format_4_is_read_whole_and_gone_on_with() {
     assert_eq!(journal.cursor(*no).unwrap(), Some(cursor));
     assert_eq!(journal.cursors_after(None, 1).unwrap(), [(MissionNo(5), parked.clone())]);
     drop(journal);
-    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 14, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn a_journal_of_format_5_is_read_whole_and_gone_on_with() {
     let mut model = common::Model { position: opened.position, ..common::Model::default() };
     journal.append_durable(model.apply(&Step::dispatch(6))).unwrap().wait().unwrap();
     drop(journal);
-    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 14, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn a_journal_of_format_6_is_read_whole_and_gone_on_with() {
     let mut model = common::Model { position: opened.position, ..common::Model::default() };
     journal.append_durable(model.apply(&Step::dispatch(8))).unwrap().wait().unwrap();
     drop(journal);
-    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 14, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn a_journal_of_format_7_is_read_whole_and_takes_schedules() {
     log.change_schedule(made).unwrap().wait().unwrap();
     assert_eq!(log.schedule("nightly").unwrap().map(|kept| kept.version), Some(1));
     drop(log);
-    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 14, "an older sortie refuses what it could not read whole");
     // And after the next opening.
     let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
     let log = EmbeddedLog::new(journal, &opened, |_, _| ()).unwrap();
@@ -352,7 +352,7 @@ fn a_journal_of_format_8_is_read_whole_and_takes_what_is_carried_over() {
     log.append_durable(Append::new(queued, 1, std::slice::from_ref(&carried))).unwrap().wait().unwrap();
     assert_eq!(log.read(queued, 1, usize::MAX).unwrap(), [carried]);
     drop(log);
-    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 14, "an older sortie refuses what it could not read whole");
 }
 
 /// The log in a file that has a mission each that is over, waits for people and waits for its window.
@@ -381,7 +381,7 @@ fn a_journal_of_format_9_is_read_whole_and_takes_what_models_and_landing_leave()
     log.append_durable(Append::new(asks, after, std::slice::from_ref(&closing))).unwrap().wait().unwrap();
     assert_eq!(log.read(asks, after, usize::MAX).unwrap(), [closing]);
     drop(log);
-    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 14, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -398,7 +398,7 @@ fn a_journal_of_format_10_is_read_whole_and_takes_what_people_change() {
     log.append_durable(Append::new(asks, after, std::slice::from_ref(&decided))).unwrap().wait().unwrap();
     assert_eq!(log.read(asks, after, usize::MAX).unwrap(), [decided]);
     drop(log);
-    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 14, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -417,7 +417,7 @@ fn a_journal_of_format_11_is_read_whole_and_takes_what_tools_ask() {
     log.append_durable(Append::new(asks, after, &both)).unwrap().wait().unwrap();
     assert_eq!(log.read(asks, after, usize::MAX).unwrap(), both);
     drop(log);
-    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 14, "an older sortie refuses what it could not read whole");
 }
 
 /// The session of that VP into which a mission falls that names none.
@@ -460,5 +460,26 @@ fn a_journal_of_format_12_is_read_whole_and_takes_what_a_fork_begins_with() {
     assert!(log.has_session(&head.vp, &head.session).unwrap());
     assert_eq!(newest_session(&log, &head), newest_before, "nobody falls into the session of a fork");
     drop(log);
-    assert_eq!(format_of(&path), 13, "an older sortie takes calls before a start for damage, and refuses all of it");
+    assert_eq!(format_of(&path), 14, "an older sortie takes calls before a start for damage, and refuses all of it");
+}
+
+#[test]
+fn a_journal_of_format_13_is_read_whole_and_takes_what_children_ask() {
+    let (_dir, path) = copy_of("v13.redb");
+    let log = with_its_three_missions(&path);
+    let no = MissionNo(2);
+    let read = log.read(no, 0, usize::MAX).unwrap();
+    let after = u32::try_from(read.len()).unwrap();
+    let at: Timestamp = "2090-01-02T00:00:00Z".parse().unwrap();
+    let (call, request) = (sortie_contract::id::CallNo(1), sortie_contract::request::RequestNo(1));
+    let (of, kind) = ("asks.child-1".parse::<MissionId>().unwrap(), sortie_contract::request::RequestKind::Approval);
+    let question = "May it?".to_owned();
+    let asks =
+        sortie_contract::request::ChildRequest { of: of.clone(), request, kind, question, expires_at: Timestamp::MAX };
+    let told = Record::ChildAsks { call, asks };
+    let both = [told, Record::ChildHeard { call, of, request }].map(|record| Stamped { at, ran_ms: 0, record });
+    log.append_durable(Append::new(no, after, &both)).unwrap().wait().unwrap();
+    assert_eq!(log.read(no, after, usize::MAX).unwrap(), both);
+    drop(log);
+    assert_eq!(format_of(&path), 14, "an older sortie refuses what it could not read whole");
 }

@@ -18,6 +18,7 @@ use sortie_contract::request::{Decision, NOBODY, RequestKind};
 use sortie_contract::tool::MISSION;
 
 use crate::gate::Compiled;
+use crate::kind::{bytes, goes_on, name};
 use crate::outputs::Outputs;
 use crate::part::artifacts::Artifacts;
 use crate::part::books::{Books, Overbill};
@@ -286,6 +287,16 @@ impl Mission {
                 self.outgoing.event(true);
                 Ok(())
             }
+            Record::ChildAsks { call, asks } => {
+                self.called(CallStep::ChildAsks { call: *call, asks })?;
+                self.outgoing.event(true);
+                Ok(())
+            }
+            Record::ChildHeard { call, of, request } => {
+                self.called(CallStep::ChildHeard { call: *call, of, request: *request })?;
+                self.outgoing.event(true);
+                Ok(())
+            }
             Record::Withdrawn { request, why } => {
                 self.runs.takes()?;
                 self.requests.apply(RequestStep::Withdrawn { no: *request, why })?;
@@ -425,171 +436,4 @@ impl Mission {
 
 fn interval_ms(envelope: &Envelope) -> Option<u64> {
     cadence::heartbeat_interval_ms(envelope.report_cadence, envelope.heartbeat_interval_seconds)
-}
-
-/// What a record weighs whose size is the plugin's or a tool's choice.
-fn bytes(record: &Record) -> usize {
-    match record {
-        Record::CallStarted { arguments, .. } | Record::CallHeld { arguments, .. } => arguments.len(),
-        Record::CallFinished { outcome, .. } => outcome.as_ref().map_or(0, |answer| answer.result.len()),
-        Record::Answered { answer, .. } => answer.len(),
-        Record::Asked { question, .. } | Record::Requested { question, .. } => question.len(),
-        Record::Elicited { question, schema, .. } => question.len() + schema.len(),
-        Record::Judged { evidence, .. } => evidence.len(),
-        // Of these, so many bytes at most, and so many of them.
-        Record::Milestone { .. }
-        | Record::Logged { .. }
-        | Record::ArtifactStored { .. }
-        | Record::CallRefused { .. } => 0,
-        // These are the node's own, or people's.
-        Record::Accepted(_)
-        | Record::Started { .. }
-        | Record::CallResumed { .. }
-        | Record::Requoted { .. }
-        | Record::CallAgain { .. }
-        | Record::Overbilled { .. }
-        | Record::Withdrawn { .. }
-        | Record::Reminded { .. }
-        | Record::Decided { .. }
-        | Record::Suspended { .. }
-        | Record::CarriedOver { .. }
-        | Record::OpenUntil { .. }
-        | Record::Closing { .. }
-        | Record::Postponed { .. }
-        | Record::PaymentAwaited { .. }
-        | Record::Landing { .. }
-        | Record::Granted { .. }
-        | Record::Unreadable { .. }
-        | Record::Accompanied
-        | Record::NodeStopped
-        | Record::Heartbeat
-        | Record::Interrupted
-        | Record::Finished { .. } => 0,
-    }
-}
-
-/// Whether the mission has come forward with this record: its plugin, a tool or a person did what no run before had on record.
-pub(crate) fn goes_on(record: &Record) -> bool {
-    match record {
-        Record::CallStarted { .. }
-        | Record::CallHeld { .. }
-        | Record::CallRefused { .. }
-        | Record::Asked { .. }
-        | Record::Answered { .. }
-        | Record::Milestone { .. }
-        | Record::Logged { .. }
-        | Record::Judged { .. }
-        | Record::CallFinished { .. }
-        | Record::Decided { .. }
-        | Record::Landing { .. }
-        | Record::Suspended { .. } => true,
-        // What the node collects comes with the end of a run, and that may break off as well.
-        Record::ArtifactStored { call, .. } => call.is_some(),
-        Record::Accepted(_)
-        | Record::Started { .. }
-        | Record::CallResumed { .. }
-        | Record::Requoted { .. }
-        | Record::CallAgain { .. }
-        | Record::Overbilled { .. }
-        | Record::Requested { .. }
-        // A call that is made again asks again.
-        | Record::Elicited { .. }
-        | Record::Withdrawn { .. }
-        | Record::Reminded { .. }
-        // The node's doing: a run that stopped its node has not come forward by that.
-        | Record::CarriedOver { .. }
-        | Record::OpenUntil { .. }
-        | Record::Closing { .. }
-        | Record::Postponed { .. }
-        | Record::PaymentAwaited { .. }
-        | Record::Granted { .. }
-        | Record::Unreadable { .. }
-        | Record::Accompanied
-        | Record::NodeStopped
-        | Record::Heartbeat
-        | Record::Interrupted
-        | Record::Finished { .. } => false,
-    }
-}
-
-/// The number that a record takes among the host calls, where it takes one.
-#[must_use]
-pub fn host_call(record: &Record) -> Option<CallNo> {
-    match record {
-        Record::CallStarted { call, .. }
-        | Record::CallHeld { call, .. }
-        | Record::CallRefused { call, .. }
-        | Record::Asked { call, .. }
-        | Record::Answered { call, .. }
-        | Record::Milestone { call, .. }
-        | Record::Logged { call, .. }
-        | Record::Judged { call, .. }
-        | Record::Landing { call } => Some(*call),
-        Record::ArtifactStored { call, .. } => *call,
-        Record::Accepted(_)
-        | Record::Started { .. }
-        | Record::CallFinished { .. }
-        | Record::CallResumed { .. }
-        | Record::Requoted { .. }
-        | Record::CallAgain { .. }
-        | Record::Overbilled { .. }
-        | Record::Requested { .. }
-        | Record::Elicited { .. }
-        | Record::Withdrawn { .. }
-        | Record::Reminded { .. }
-        | Record::Decided { .. }
-        | Record::Suspended { .. }
-        | Record::CarriedOver { .. }
-        | Record::OpenUntil { .. }
-        | Record::Closing { .. }
-        | Record::Postponed { .. }
-        | Record::PaymentAwaited { .. }
-        | Record::Granted { .. }
-        | Record::Unreadable { .. }
-        | Record::Accompanied
-        | Record::NodeStopped
-        | Record::Heartbeat
-        | Record::Interrupted
-        | Record::Finished { .. } => None,
-    }
-}
-
-fn name(record: &Record) -> &'static str {
-    match record {
-        Record::Accepted(_) => "accepted",
-        Record::Started { .. } => "started",
-        Record::CallStarted { .. } => "call_started",
-        Record::CallRefused { .. } => "call_refused",
-        Record::CallFinished { .. } => "call_finished",
-        Record::Answered { .. } => "answered",
-        Record::Milestone { .. } => "milestone",
-        Record::Logged { .. } => "logged",
-        Record::Judged { .. } => "judged",
-        Record::ArtifactStored { .. } => "artifact_stored",
-        Record::Heartbeat => "heartbeat",
-        Record::Interrupted => "interrupted",
-        Record::Finished { .. } => "finished",
-        Record::CallHeld { .. } => "call_held",
-        Record::Asked { .. } => "asked",
-        Record::Requested { .. } => "requested",
-        Record::Reminded { .. } => "reminded",
-        Record::Decided { .. } => "decided",
-        Record::CallResumed { .. } => "call_resumed",
-        Record::Suspended { .. } => "suspended",
-        Record::Granted { .. } => "granted",
-        Record::Unreadable { .. } => "unreadable",
-        Record::CallAgain { .. } => "call_again",
-        Record::Overbilled { .. } => "overbilled",
-        Record::Accompanied => "accompanied",
-        Record::NodeStopped => "node_stopped",
-        Record::OpenUntil { .. } => "open_until",
-        Record::CarriedOver { .. } => "carried_over",
-        Record::Closing { .. } => "closing",
-        Record::Postponed { .. } => "postponed",
-        Record::Landing { .. } => "landing",
-        Record::PaymentAwaited { .. } => "payment_awaited",
-        Record::Requoted { .. } => "requoted",
-        Record::Elicited { .. } => "elicited",
-        Record::Withdrawn { .. } => "withdrawn",
-    }
 }

@@ -18,6 +18,8 @@
 //!
 //! Never here: whether the node takes that envelope, which intake says, and what becomes of children whose parent has ended.
 
+pub(crate) mod asking;
+
 use alloc::borrow::ToOwned as _;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;

@@ -16,7 +16,7 @@ use sortie_contract::money::Spend;
 use sortie_contract::outcome::{Status, Verdict};
 use sortie_contract::plugin::{self, Crash, LogLevel};
 use sortie_contract::record::{ArtifactSource, HostQuestion};
-use sortie_contract::request::{Decision, RequestKind, RequestNo};
+use sortie_contract::request::{ChildRequest, Decision, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, ToolName};
 
 use crate::wider::Wider;
@@ -195,6 +195,13 @@ pub enum Command<'a> {
         /// What it did spend; `None`, where nobody knows.
         spent: Option<Spend>,
     },
+    /// What a child, and those below it, ask people: all of it, as it is now. Nothing, where that is known.
+    ChildAsks {
+        /// The call.
+        call: CallNo,
+        /// Each.
+        open: Vec<ChildRequest>,
+    },
     /// The node answered a host call that is no tool call.
     Answer {
         /// The run that asked.
@@ -339,6 +346,7 @@ impl Command<'_> {
             | Self::Doubt(_)
             | Self::Accompany
             | Self::ChildDone { .. }
+            | Self::ChildAsks { .. }
             | Self::StopNode => None,
         }
     }

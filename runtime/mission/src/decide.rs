@@ -85,6 +85,7 @@ impl Mission {
             (Phase::Active(_), Command::ChildDone { call, outcome, spent }) => {
                 self.child_done(now, call, outcome, spent)
             }
+            (Phase::Active(_), Command::ChildAsks { call, open }) => self.child_asks(call, open),
             (Phase::Queued, _) => Err(Refusal::NotRunning { status: Status::Queued }),
             (Phase::Active(active), command) => self.of_run(active, now, command),
         }
@@ -184,6 +185,7 @@ impl Mission {
             // `decide` has answered all of these.
             Command::CallDone { .. }
             | Command::ChildDone { .. }
+            | Command::ChildAsks { .. }
             | Command::Postpone { .. }
             | Command::Start { .. }
             | Command::Tick

@@ -25,7 +25,7 @@ use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 
 pub use self::order::{Begun, Draft, NoDraft, Order};
 pub use self::place::{Places, Point};
-use crate::apply::host_call;
+use crate::kind::host_call;
 use crate::state::Mission;
 
 /// Why nothing can go on from a call.

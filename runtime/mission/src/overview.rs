@@ -14,8 +14,8 @@ use sortie_contract::overview::{
 use sortie_contract::record::Record;
 use sortie_contract::tool::MISSION;
 
-use crate::apply::goes_on;
-use crate::state::{Mission, OpenRequest, changes_standing};
+use crate::kind::{changes_standing, goes_on};
+use crate::state::{Mission, OpenRequest};
 
 /// Whether a record may change what lists show, whatever the state.
 fn changes_lists(record: &Record) -> bool {
@@ -68,7 +68,7 @@ impl Mission {
             plugin: self.plugin().clone(),
             started_at: self.started_at(),
             requests: u32::try_from(open.len()).unwrap_or(u32::MAX),
-            expires_at: open.iter().map(|open| open.expires_at).min(),
+            expires_at: self.expires_first(),
             pending: Some(self.pending(open)),
         }
     }

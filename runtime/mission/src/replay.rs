@@ -22,8 +22,8 @@ use sortie_contract::plugin::{Crash, LogLevel};
 use sortie_contract::record::{ArtifactSource, HostQuestion, Record, Stamped};
 use sortie_contract::tool::{ASK, CallError, MISSION, ToolAnswer, ToolInfo, ToolName};
 
-pub use crate::apply::host_call;
 use crate::decide::note;
+pub use crate::kind::host_call;
 
 /// What a run asks of its node.
 #[derive(Debug, Clone, Copy)]

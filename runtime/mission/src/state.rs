@@ -19,7 +19,6 @@ use sortie_contract::limit;
 use sortie_contract::money::Spend;
 use sortie_contract::outcome::{Reason, Status, Verdict};
 use sortie_contract::plugin::PluginIdentity;
-use sortie_contract::record::Record;
 use sortie_contract::tool::{CallError, Repeat, ToolInfo, ToolName};
 
 use crate::command::Now;
@@ -128,58 +127,13 @@ pub struct Standing {
     pub due: Option<Timestamp>,
 }
 
-/// Whether a record may change how its mission stands.
-#[must_use]
-pub fn changes_standing(record: &Record) -> bool {
-    match record {
-        Record::Accepted(_)
-        | Record::Interrupted
-        | Record::Started { .. }
-        | Record::Finished { .. }
-        | Record::Requested { .. }
-        | Record::Elicited { .. }
-        | Record::Withdrawn { .. }
-        | Record::Reminded { .. }
-        | Record::Decided { .. }
-        | Record::Suspended { .. }
-        | Record::Closing { .. }
-        | Record::Postponed { .. }
-        | Record::PaymentAwaited { .. }
-        | Record::Requoted { .. }
-        | Record::CallResumed { .. }
-        | Record::CarriedOver { .. } => true,
-        // Given up, or not to be paid for any more, it takes its request with it.
-        Record::CallFinished { outcome, .. } => {
-            matches!(outcome, Err(CallError::Cancelled | CallError::BudgetExhausted(_) | CallError::Uncertain(_)))
-        }
-        Record::CallStarted { .. }
-        | Record::CallRefused { .. }
-        | Record::CallHeld { .. }
-        | Record::CallAgain { .. }
-        | Record::Overbilled { .. }
-        | Record::Asked { .. }
-        | Record::Answered { .. }
-        | Record::Milestone { .. }
-        | Record::Logged { .. }
-        | Record::Judged { .. }
-        | Record::ArtifactStored { .. }
-        | Record::Landing { .. }
-        | Record::Granted { .. }
-        | Record::Unreadable { .. }
-        | Record::Accompanied
-        | Record::NodeStopped
-        | Record::OpenUntil { .. }
-        | Record::Heartbeat => false,
-    }
-}
-
 impl Mission {
     /// Its status.
     #[must_use]
     pub fn status(&self) -> Status {
         match &self.runs.phase {
             Phase::Queued => Status::Queued,
-            Phase::Active(_) if self.requests.open().is_empty() => Status::Running,
+            Phase::Active(_) if self.requests.open().is_empty() && !self.do_children_ask() => Status::Running,
             Phase::Active(_) => Status::Blocked,
             Phase::Ended(end) => end.status,
         }

@@ -24,6 +24,7 @@ use sortie_contract::tool::MISSION;
 use url::Url;
 
 use crate::cadence;
+use crate::child::asking::{told_of_hearing, told_of_question};
 use crate::state::{Mission, minutes};
 
 /// Something that has to reach the control plane, in this order.
@@ -127,6 +128,14 @@ impl Mission {
             Record::Withdrawn { request, why } => {
                 let summary = format!("A question was taken back: {why}.");
                 let detail = json!({ "kind": "withdrawn", "request_id": request.to_string(), "note": why });
+                Some((EventType::Progress, summary, detail))
+            }
+            Record::ChildAsks { call, asks } => {
+                let (summary, detail) = told_of_question(*call, asks);
+                Some((EventType::Blocked, summary, detail))
+            }
+            Record::ChildHeard { call, of, request } => {
+                let (summary, detail) = told_of_hearing(*call, of, *request);
                 Some((EventType::Progress, summary, detail))
             }
             Record::Reminded { request } => {

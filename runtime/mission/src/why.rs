@@ -10,11 +10,11 @@ use alloc::string::{String, ToString as _};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use sortie_contract::id::CallNo;
+use sortie_contract::id::{CallNo, MissionId};
 use sortie_contract::outcome::{Reason, Verdict};
 use sortie_contract::plugin::LogLevel;
 use sortie_contract::record::{Closing, Record, Stamped};
-use sortie_contract::request::{Decision, NOBODY, RequestNo};
+use sortie_contract::request::{ChildRequest, Decision, NOBODY, RequestNo};
 use sortie_contract::tool::CallError;
 use sortie_contract::{Timestamp, limit};
 
@@ -58,6 +58,8 @@ struct Call {
     is_over: bool,
     /// Why it is put off.
     put_off: Option<Cause>,
+    /// What its child, and those below that, ask people: who, and which request.
+    child_asks: Vec<(MissionId, RequestNo, Cause)>,
 }
 
 /// A request, as far as it is a cause.
@@ -167,6 +169,18 @@ impl Story {
                 };
                 self.requests.insert(*request, asked);
             }
+            Record::ChildAsks { call, asks } => {
+                if let Some(known) = self.calls.get_mut(call) {
+                    let ChildRequest { of, request, question, .. } = asks;
+                    let says = format!("{of} asks people ({request}), and nobody has decided: {question}");
+                    known.child_asks.push((of.clone(), *request, place.cause(says)));
+                }
+            }
+            Record::ChildHeard { call, of, request } => {
+                if let Some(known) = self.calls.get_mut(call) {
+                    known.child_asks.retain(|(other, no, _)| (other, no) != (of, request));
+                }
+            }
             Record::Decided { request, decision, by, note } => {
                 if let Some(known) = self.requests.get_mut(request) {
                     known.decided = Some((place, decision.clone(), by.clone(), note.clone()));
@@ -205,12 +219,14 @@ impl Story {
     }
 
     fn begun(&mut self, call: CallNo, tool: String, began: Place) {
-        self.calls.insert(call, Call { tool, began, error: None, is_over: false, put_off: None });
+        self.calls
+            .insert(call, Call { tool, began, error: None, is_over: false, put_off: None, child_asks: Vec::new() });
     }
 
     fn ended(&mut self, call: CallNo, error: Option<(Place, CallError)>) {
         if let Some(known) = self.calls.get_mut(&call) {
             (known.is_over, known.error, known.put_off) = (true, error, None);
+            known.child_asks.clear();
         }
     }
 
@@ -287,7 +303,9 @@ impl Story {
             request.asked.cause(format!("it asks people ({no}), and nobody has decided: {}", request.question))
         });
         let put_off = self.calls.values().rev().filter_map(|call| call.put_off.clone());
-        let mut causes: Vec<Cause> = asks.chain(put_off).collect();
+        let below =
+            self.calls.values().rev().flat_map(|call| call.child_asks.iter().map(|(_, _, cause)| cause.clone()));
+        let mut causes: Vec<Cause> = asks.chain(below).chain(put_off).collect();
         if causes.is_empty() {
             causes = self.under_way();
         }

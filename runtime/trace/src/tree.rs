@@ -239,6 +239,9 @@ impl Tree {
             | Record::Judged { .. }
             | Record::ArtifactStored { .. }
             | Record::Heartbeat
+            // A span of its own mission has it.
+            | Record::ChildAsks { .. }
+            | Record::ChildHeard { .. }
             | Record::Reminded { .. }
             | Record::Granted { .. }
             | Record::Accompanied

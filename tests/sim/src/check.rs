@@ -64,7 +64,7 @@ pub(crate) fn grant(records: &[Stamped], wanted: CallNo) -> Option<Grant> {
 pub(crate) fn records(side: &Side) {
     let mission = &side.mission;
     let blocked = mission.status() == Status::Blocked;
-    assert_eq!(blocked, !mission.open_requests().is_empty(), "blocked is: somebody is asked");
+    assert_eq!(blocked, !mission.asks().is_empty(), "blocked is: somebody is asked, by it or by those below it");
     one_end(&side.records, mission.status());
     money::budget(side);
     calls_once(&side.records, mission.forked_from().is_some());
@@ -193,8 +193,9 @@ pub(crate) fn window(mission: &Mission, records: &[Stamped]) {
         let is_let_in = match record {
             // Time may run out between the question whether it may be accepted and its acceptance: it then ends at once.
             Record::Accepted(_) | Record::Finished { .. } | Record::CarriedOver { .. } => true,
-            // What the node says of itself.
+            // What the node says of itself, and of other missions.
             Record::Accompanied | Record::NodeStopped | Record::Withdrawn { .. } => true,
+            Record::ChildAsks { .. } | Record::ChildHeard { .. } => true,
             Record::CallFinished { .. } | Record::Overbilled { .. } | Record::Postponed { .. } => {
                 let mut behind = records[index + 1..].iter().map(|next| &next.record);
                 // What was asked for the call is asked no more.

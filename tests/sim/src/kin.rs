@@ -3,6 +3,7 @@
 //! A child is a client more, whom nobody asks for: it is met when its acceptance is in the journal. All that holds for missions holds for it;
 //! its budget is the share that its parent set aside. What is looked for here is what holds between the two.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -131,6 +132,22 @@ pub(crate) fn no_orphans(ledger: &Ledger) {
         assert!(parent.ended().is_none(), "{name} goes on, and its parent has ended");
         let is_open = parent.mission.open_children().any(|call| call.0 == of.call);
         assert!(is_open, "{name} goes on, and its parent does not wait for it");
+    }
+}
+
+/// Nobody has anything to do: each mission was told what those below it ask people, and is told of nothing else.
+pub(crate) fn all_is_told(scene: &Scene, ledger: &Ledger) {
+    for parent in ledger.sides.values().filter(|side| side.ended().is_none()) {
+        let name = &parent.mission.envelope().mission_id;
+        let known = parent.mission.asks().into_iter().filter(|asks| asks.of != *name);
+        let known = known.map(|asks| (asks.of.to_string(), asks.request)).collect::<BTreeSet<_>>();
+        let children = parent.mission.open_children().filter_map(|call| ledger.named(&format!("{name}.child-{call}")));
+        let asked = children.filter(|child| child.ended().is_none()).flat_map(|child| child.mission.asks());
+        let asked = asked.map(|asks| (asks.of.to_string(), asks.request)).collect::<BTreeSet<_>>();
+        assert_eq!(known, asked, "what {name} was told of what those below it ask");
+        if !known.is_empty() {
+            scene.count("mission whose child asks");
+        }
     }
 }
 

@@ -101,6 +101,8 @@ impl Scene {
             Record::Requested { kind, .. } => kind.as_str(),
             Record::Elicited { .. } => "tool that asks",
             Record::Withdrawn { .. } => "question that is taken back",
+            Record::ChildAsks { .. } => "child that asks",
+            Record::ChildHeard { .. } => "child that asks no more",
             Record::Reminded { .. } => "reminded",
             Record::Heartbeat => "heartbeat",
             Record::CallAgain { .. } => "call that is paid for again",

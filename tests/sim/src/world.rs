@@ -127,6 +127,7 @@ impl World {
             // One whose journal has failed does nothing more, and leaves it to the next.
             if is_idle && !self.life().has_failed() {
                 self.scene.ledger(kin::no_orphans);
+                self.scene.ledger(|ledger| kin::all_is_told(&self.scene, ledger));
             }
             if is_idle && self.is_over() {
                 if self.fork() {

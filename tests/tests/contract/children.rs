@@ -185,3 +185,53 @@ async fn names_of_children_are_the_nodes_to_give_by_whatever_way_somebody_comes(
     // Whatever is merely like it is taken.
     node.accept(&with(plain, "/mission_id", json!("night.7"))).await;
 }
+
+/// A mission whose child has a child that asks people.
+fn asks_below(id: &str) -> Value {
+    let rests =
+        |steps: Value| json!({ "objective": "Find out.", "mission_type": "automation", "inputs": { "steps": steps } });
+    let leaf = rests(json!([{ "id": "q", "tool": "ask", "with": { "question": "Which one?" } }]));
+    let mut child = json!({ "objective": "Dispatch.", "mission_type": "automation", "inputs": "{{ inputs.inner }}" });
+    child["budget"] = json!({ "max_missions": 1 });
+    let mission = automation(id, &json!([{ "id": "outer", "mission": child }]));
+    with(mission, "/inputs/inner", json!({ "steps": [{ "id": "leaf", "mission": leaf }] }))
+}
+
+#[tokio::test]
+async fn what_is_asked_below_blocks_all_above_it_and_is_told_once_whenever_the_node_is_killed() {
+    let mut node = Node::start().await;
+    node.accept(&asks_below("night")).await;
+    let (child, leaf) = ("night.child-1", "night.child-1.child-1");
+    for kills in 0..2 {
+        for id in ["night", child, leaf] {
+            node.until_status(id, "blocked").await;
+        }
+        if kills == 0 {
+            node.kill();
+            node.restart().await;
+        }
+    }
+    for id in [child, "night"] {
+        let mission = node.mission(id).await;
+        assert_eq!((&mission["pending_requests"], &mission["waits_for"]["what"]), (&json!([]), &json!("people")));
+        let events = node.events(id).await;
+        let blocked = events.iter().filter(|event| event["event_type"] == "mission.blocked").collect::<Vec<_>>();
+        let [blocked] = blocked.as_slice() else { panic!("{id} was told {} times: {events:#?}", blocked.len()) };
+        assert_eq!((&blocked["status"], &blocked["detail"]["request"]), (&json!("blocked"), &Value::Null));
+        let request = &blocked["detail"]["child_request"];
+        assert_eq!((&request["mission_id"], &request["request_id"]), (&json!(leaf), &json!("r1")), "{request:#}");
+        let why = node.cli(&["why", id]).await;
+        let why = String::from_utf8_lossy(&why.stdout).into_owned();
+        assert!(why.contains("Which one?") && why.contains(leaf), "{why}");
+    }
+    let answer = json!({ "decision": "answer", "text": "the blue one" });
+    node.post(&format!("/v1/missions/{child}/requests/r1"), &answer).await.expect_status(404);
+    node.post(&format!("/v1/missions/{leaf}/requests/r1"), &answer).await.expect_status(200);
+    assert_eq!(node.until_final("night").await["status"], "completed");
+    let told = node.events("night").await;
+    let told: Vec<&str> = told.iter().filter_map(|event| event["detail"]["kind"].as_str()).collect();
+    assert_eq!(told, ["started", "child", "child_asks", "child_heard", "child_ended"]);
+    let watched = node.cli(&["watch", "night"]).await;
+    let said = String::from_utf8_lossy(&watched.stderr).into_owned();
+    assert!(said.contains(&format!("sortie answer {leaf} r1 TEXT")), "{said}");
+}

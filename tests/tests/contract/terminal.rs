@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use sortie_tests::envelope::{with, writing};
-use sortie_tests::{Node, Receiver, Reply, Terminal, binary, looping};
+use sortie_tests::{Node, Receiver, Reply, Terminal, automation, binary, looping};
 use tempfile::TempDir;
 
 /// `sortie run` of a mission that asks, with a terminal as its standard input, at its prompt.
@@ -19,11 +19,15 @@ struct AtThePrompt {
 
 impl AtThePrompt {
     fn begin() -> Self {
+        Self::of(&with(writing("asks"), "/constraints/approval_required", json!(["Write"])), b"[y]es")
+    }
+
+    /// The same of that mission, until it prompts so.
+    fn of(mission: &Value, prompt: &[u8]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let config = "[node]\ninstance_id = \"factory-1\"\ndata_dir = \"data\"\n";
         std::fs::write(folder.path().join("sortie.toml"), config).expect("writable");
-        let asks = with(writing("asks"), "/constraints/approval_required", json!(["Write"]));
-        std::fs::write(folder.path().join("mission.json"), asks.to_string()).expect("writable");
+        std::fs::write(folder.path().join("mission.json"), mission.to_string()).expect("writable");
         let terminal = Terminal::open(80);
         let mut command = Command::new(binary());
         command.args(["run", "mission.json"]).current_dir(folder.path()).env("NO_COLOR", "1");
@@ -31,7 +35,7 @@ impl AtThePrompt {
         let mut child = command.spawn().expect("the binary starts");
         let mut talk = child.stderr.take().expect("it was piped");
         let mut said = Vec::new();
-        while !said.windows(5).any(|part| part == b"[y]es") {
+        while !said.windows(prompt.len()).any(|part| part == prompt) {
             let mut more = [0; 256];
             let read = talk.read(&mut more).expect("readable");
             assert!(read > 0, "it does not ask: {}", String::from_utf8_lossy(&said));
@@ -72,6 +76,19 @@ async fn an_answer_at_the_prompt_lets_the_mission_go_on() {
     run.terminal.screen.write_all(b"perhaps\ny\n").expect("a terminal");
     let (code, said) = run.end().await;
     assert_eq!(code, Some(0), "{said}");
+}
+
+#[tokio::test]
+async fn what_a_child_asks_is_asked_at_the_prompt_of_its_parent() {
+    let child = json!({
+        "objective": "Ask.", "mission_type": "automation",
+        "inputs": { "steps": [{ "id": "q", "tool": "ask", "with": { "question": "Which one?" } }] },
+    });
+    let mut run = AtThePrompt::of(&automation("night", &json!([{ "id": "c", "mission": child }])), b"Which one?");
+    run.terminal.screen.write_all(b"the blue one\n").expect("a terminal");
+    let (code, said) = run.end().await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("night.child-1 asks: Which one?"), "{said}");
 }
 
 #[tokio::test]

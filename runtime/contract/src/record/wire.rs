@@ -1,7 +1,7 @@
 //! The record format: a version byte, then the `postcard` encoding of the time in nanoseconds since 1970, the run time, and
 //! the record as its version has it.
 //!
-//! Version 9 is [`Record`] as it stands; so is version 8 but for its last two variants, version 7 but for two more and the last decision, version 6
+//! Version 10 is [`Record`] as it stands; so is version 9 but for its last two variants, version 8 but for two more, version 7 but for two more and the last decision, version 6
 //! but for three variants and four questions more, and version 5 but for two variants more. The versions before it are read as [`v4`] and [`v3`] have them, and taken for what they meant.
 //! Whoever gives a record another field begins a version: what was current until then moves to a module of its own. A variant
 //! more at the end needs only a number, which tells an older Sortie that it is too old. A test holds the bytes of a sample of
@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::record::{Record, Stamped, v3, v4};
 
 /// The version that is written.
-const VERSION: u8 = 9;
+const VERSION: u8 = 10;
 
 /// Bytes that are no record.
 #[derive(Debug, thiserror::Error)]

@@ -37,6 +37,8 @@ pub(super) struct Family {
 pub(super) enum Due {
     /// A child has ended: its parent is told.
     Tell { child: MissionNo, parent: MissionNo },
+    /// A child asks people something else than before, or one below it does: its parent is told.
+    Ask { child: MissionNo, parent: MissionNo },
     /// Nobody waits for these any more: they are cancelled.
     Cancel(Vec<MissionNo>),
     /// Nobody waits any more for the child of that call.
@@ -136,6 +138,15 @@ impl Children {
         if let Some(children) = family.by.get(&no) {
             let children = children.iter().copied().collect();
             family.due.push_back((Due::Cancel(children), 0));
+            self.changed.notify_one();
+        }
+    }
+
+    /// A mission asks people something else than before, or one below it does. Of one that has ended its end is told.
+    pub(crate) fn ask(&self, child: MissionNo) {
+        let mut family = self.family.lock();
+        if let Some(&parent) = family.of.get(&child) {
+            family.due.push_back((Due::Ask { child, parent }, 0));
             self.changed.notify_one();
         }
     }

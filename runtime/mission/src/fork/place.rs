@@ -10,7 +10,7 @@ use sortie_contract::id::CallNo;
 use sortie_contract::record::{Record, Stamped};
 
 use super::NoFork;
-use crate::apply::host_call;
+use crate::kind::host_call;
 use crate::why::Story;
 
 /// Up to where a record is taken over.

@@ -7,8 +7,9 @@ use core::mem;
 
 use jiff::Timestamp;
 use sortie_contract::digest::Digest;
-use sortie_contract::id::CallNo;
+use sortie_contract::id::{CallNo, MissionId};
 use sortie_contract::money::Spend;
+use sortie_contract::request::{ChildRequest, RequestNo};
 use sortie_contract::tool::{CallError, Repeat, ToolName};
 
 /// The host calls of a mission.
@@ -61,6 +62,8 @@ pub(crate) struct InFlight {
     pub(crate) questions: u32,
     /// Until when people have time for what its tool asks, where it has asked something that nobody has answered.
     pub(crate) asks_until: Option<Timestamp>,
+    /// What its child, and those below that, ask people.
+    pub(crate) child_asks: Vec<ChildRequest>,
 }
 
 impl InFlight {
@@ -83,6 +86,7 @@ impl InFlight {
             decided: false,
             questions: 0,
             asks_until: None,
+            child_asks: Vec::new(),
         }
     }
 
@@ -139,6 +143,10 @@ pub(crate) enum CallStep<'a> {
     Asks { call: CallNo, until: Timestamp },
     /// Somebody has said something to what its tool asked.
     Heard(CallNo),
+    /// Its child, or one below it, asks people something.
+    ChildAsks { call: CallNo, asks: &'a ChildRequest },
+    /// Nobody need decide any more about what one of them asked.
+    ChildHeard { call: CallNo, of: &'a MissionId, request: RequestNo },
     /// Nobody pays for it for now.
     Unpaid { call: CallNo, until: Timestamp },
     /// It is made again, after its run broke off.
@@ -187,6 +195,24 @@ pub enum CallMisfit {
     /// It is not made, as long as nobody has decided, or its time has not come.
     #[error("call {call} waits for a decision or for its time")]
     Held {
+        /// Which.
+        call: CallNo,
+    },
+    /// It dispatches no child.
+    #[error("call {call} waits for no child")]
+    NoChild {
+        /// Which.
+        call: CallNo,
+    },
+    /// What its child asks is told once.
+    #[error("of that request of the child of call {call} it was told before")]
+    AsksTwice {
+        /// Which.
+        call: CallNo,
+    },
+    /// Nobody was told that it does.
+    #[error("the child of call {call} does not ask that")]
+    AsksNot {
         /// Which.
         call: CallNo,
     },
@@ -241,6 +267,18 @@ impl Calls {
                 let flight = made(&mut self.in_flight, call)?;
                 flight.questions = flight.questions.saturating_add(1);
                 flight.asks_until = Some(until);
+            }
+            CallStep::ChildAsks { call, asks } => {
+                let known = &mut child_of(&mut self.in_flight, call)?.child_asks;
+                if known.iter().any(|known| known.is(&asks.of, asks.request)) {
+                    return Err(CallMisfit::AsksTwice { call });
+                }
+                known.push(asks.clone());
+            }
+            CallStep::ChildHeard { call, of, request } => {
+                let known = &mut child_of(&mut self.in_flight, call)?.child_asks;
+                let at = known.iter().position(|known| known.is(of, request));
+                known.remove(at.ok_or(CallMisfit::AsksNot { call })?);
             }
             CallStep::Heard(call) => made(&mut self.in_flight, call)?.asks_until = None,
             CallStep::Again { call, at } => {
@@ -382,6 +420,12 @@ fn held(all: &mut [InFlight], call: CallNo) -> Result<&mut InFlight, CallMisfit>
 fn made(all: &mut [InFlight], call: CallNo) -> Result<&mut InFlight, CallMisfit> {
     let flight = in_flight(all, call)?;
     if flight.held { Err(CallMisfit::Held { call }) } else { Ok(flight) }
+}
+
+/// One that waits for a child.
+fn child_of(all: &mut [InFlight], call: CallNo) -> Result<&mut InFlight, CallMisfit> {
+    let flight = made(all, call)?;
+    if flight.is_child() { Ok(flight) } else { Err(CallMisfit::NoChild { call }) }
 }
 
 fn in_flight(all: &mut [InFlight], call: CallNo) -> Result<&mut InFlight, CallMisfit> {

@@ -9,14 +9,14 @@ use sortie_contract::digest::Digest;
 use sortie_contract::envelope::{ChildOf, Envelope};
 use sortie_contract::id::{CallNo, InstanceId, LaneId, MissionId, SessionId};
 use sortie_contract::record::Record;
-use sortie_contract::request::{Decision, Reach, RequestKind};
+use sortie_contract::request::{ChildRequest, Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, MISSION, ToolAnswer, ToolName};
-use sortie_contract::{MicroUsd, Spend, Status};
+use sortie_contract::{MicroUsd, Spend, Stamped, Status};
 use sortie_mission::child::{Bounds, Draft, Occasion};
 use sortie_mission::replay::{Asked, Recorded, Replay};
 use sortie_mission::{Command, Handle, NodeRules, Refusal};
 
-use crate::support::{Tested, at, envelope, rules, the};
+use crate::support::{Tested, at, envelope, moment, rules, the};
 
 const BOUNDS: Bounds = Bounds { depth_max: 2, children_max: 3, family_max: 7 };
 
@@ -525,4 +525,61 @@ fn events_tell_of_children() {
     );
     let sequences: Vec<u64> = parent.events.iter().map(|event| event.sequence).collect();
     assert_eq!(sequences, (1..=sequences.len() as u64).collect::<Vec<_>>());
+}
+
+fn asks(of: &str, request: u32, question: &str) -> ChildRequest {
+    ChildRequest {
+        of: MissionId::new(of).expect("an id"),
+        request: RequestNo(request),
+        kind: RequestKind::Input,
+        question: question.to_owned(),
+        expires_at: moment(3_600),
+    }
+}
+
+#[test]
+fn what_a_child_asks_blocks_its_parent_and_is_told_once() {
+    let mut parent = Tested::running(json!({}));
+    let (call, other) = (dispatched(&mut parent, json!({})), dispatched(&mut parent, json!({})));
+    parent.suspend(None).expect("it only waits");
+    let (which, may) = (asks("m-1.child-1", 1, "Which?"), asks("m-1.child-1.child-4", 2, "May it?"));
+    let tell = |parent: &mut Tested, call, open: &[&ChildRequest]| {
+        parent.take(Command::ChildAsks { call, open: open.iter().map(|asks| (*asks).clone()).collect() })
+    };
+    let told = Record::ChildAsks { call, asks: which.clone() };
+    assert_eq!(tell(&mut parent, call, &[&which]), Ok(vec![told.clone()]));
+    let event = parent.events.last().expect("an event");
+    assert_eq!((event.event_type.as_str(), event.status), ("mission.blocked", Status::Blocked));
+    assert_eq!(event.summary, "m-1.child-1 asks: Which?");
+    let request = &event.detail["child_request"];
+    assert_eq!((&request["mission_id"], &request["request_id"]), (&json!("m-1.child-1"), &json!("r1")));
+    assert_eq!((&request["decisions"], &event.detail["request"]), (&json!(["answer", "deny"]), &Value::Null));
+    let overview = parent.mission.overview();
+    assert_eq!((overview.requests, overview.expires_at), (0, Some(moment(3_600))), "none of its own");
+    assert!(!parent.mission.wants_turn(parent.now) && !parent.mission.takes_run_time(), "it waits as before");
+
+    assert_eq!(tell(&mut parent, call, &[&which]), Ok(vec![]), "it knows");
+    parent.start().expect("its next run");
+    parent.crash();
+    assert_eq!(tell(&mut parent, call, &[&which]), Ok(vec![]), "and knows it after a crash");
+    assert_eq!(parent.mission.asks(), std::slice::from_ref(&which), "those above it are told the same");
+    let heard = Record::ChildHeard { call, of: which.of.clone(), request: which.request };
+    let also = Record::ChildAsks { call, asks: may.clone() };
+    assert_eq!(tell(&mut parent, call, &[&may]), Ok(vec![heard.clone(), also]));
+    assert_eq!(parent.mission.status(), Status::Blocked);
+    for misfit in
+        [heard, Record::ChildAsks { call, asks: may.clone() }, Record::ChildAsks { call: CallNo(9), asks: which }]
+    {
+        let stamped = Stamped { at: parent.now.wall, ran_ms: parent.now.ran_ms, record: misfit };
+        parent.mission.clone().apply(&stamped).expect_err("it does not follow");
+    }
+
+    let of_the_other = asks("m-1.child-2", 1, "Who?");
+    assert_eq!(tell(&mut parent, other, &[&of_the_other]).map(|records| records.len()), Ok(1));
+    ends(&mut parent, call, Spend::NOTHING).expect("it waits");
+    assert_eq!(parent.mission.asks(), [of_the_other], "its questions end with it");
+    assert_eq!(tell(&mut parent, call, &[&may]), Err(Refusal::UnknownCall { call }), "it is over");
+    assert_eq!(tell(&mut parent, other, &[]).map(|records| records.len()), Ok(1));
+    assert_eq!(parent.mission.status(), Status::Running);
+    assert_eq!(parent.events.last().expect("an event").detail["kind"], "child_heard");
 }

@@ -188,7 +188,12 @@ impl Followed<'_> {
                     }
                     return Ok(exit);
                 }
-                if event["event_type"] == "mission.blocked" && !self.decide(&event["detail"]["request"]).await? {
+                if event["event_type"] != "mission.blocked" {
+                    continue;
+                }
+                if let Some((no, request)) = self.asked(&event["detail"])?
+                    && !self.decide(no, &request).await?
+                {
                     return Ok(Exit::Blocked);
                 }
             }
@@ -203,27 +208,37 @@ impl Followed<'_> {
         }
     }
 
-    /// Asks about a request and decides as somebody says; false where nobody can be asked.
-    async fn decide(&mut self, request: &Value) -> Result<bool, Failure> {
+    /// Who asks people what, by the detail of an event: the mission itself, or one below it. None, where nobody need decide any more.
+    fn asked(&self, detail: &Value) -> Result<Option<(MissionNo, Value)>, Failure> {
+        let below = &detail["child_request"];
+        let (Some(of), Some(request)) = (below["mission_id"].as_str(), below["request_id"].as_str()) else {
+            return Ok(Some((self.no, detail["request"].clone())));
+        };
+        let (Some(no), Ok(request)) = (self.node.engine.find(of)?, request.parse()) else { return Ok(None) };
+        Ok(self.node.engine.mission(no)?.request_view(request).map(|request| (no, request)))
+    }
+
+    /// Asks about a request of that mission and decides as somebody says; false where nobody can be asked.
+    async fn decide(&mut self, no: MissionNo, request: &Value) -> Result<bool, Failure> {
         let id = request["request_id"].as_str().unwrap_or_default();
-        if !self.is_open(id)? {
+        if !self.is_open(no, id)? {
             return Ok(true);
         }
         if !std::io::stdin().is_terminal() {
             let talk = format!(
                 "nobody can be asked here; start `sortie serve` on the same data directory and decide about {} {id}",
-                mission_id(self.node, self.no)?
+                mission_id(self.node, no)?
             );
             writeln!(std::io::stderr(), "{}", text::plain(&talk))?;
             return Ok(false);
         }
         loop {
-            let decision = match self.ask(request, id).await? {
+            let decision = match self.ask(no, request, id).await? {
                 Answered::Decision(decision) => decision,
                 Answered::Nobody => return Ok(false),
                 Answered::NoLonger => return Ok(true),
             };
-            match crate::http::requests::decide_here(&self.node.engine, self.no, id, &decision).await {
+            match crate::http::requests::decide_here(&self.node.engine, no, id, &decision).await {
                 // It came too late: the loop shows how the mission has ended, or goes on.
                 Ok(()) | Err(ActError::AlreadyFinal | ActError::Refused(Refusal::Withdrawn { .. })) => return Ok(true),
                 Err(ActError::Answer(mistakes)) => {
@@ -237,8 +252,8 @@ impl Followed<'_> {
     }
 
     /// Asks on the terminal, for as long as the request is open and no signal comes.
-    async fn ask(&mut self, request: &Value, id: &str) -> Result<Answered, Failure> {
-        let mission = mission_id(self.node, self.no)?;
+    async fn ask(&mut self, no: MissionNo, request: &Value, id: &str) -> Result<Answered, Failure> {
+        let mission = mission_id(self.node, no)?;
         let mut terminal = std::mem::take(&mut self.terminal);
         let answered = {
             let mut asking = std::pin::pin!(terminal.ask(&mission, request));
@@ -251,7 +266,7 @@ impl Followed<'_> {
                         break Answered::NoLonger;
                     }
                     _ = self.news.recv() => {
-                        if !self.is_open(id)? {
+                        if !self.is_open(no, id)? {
                             writeln!(std::io::stderr(), "\nthere is nothing to decide about any more")?;
                             break Answered::NoLonger;
                         }
@@ -263,8 +278,8 @@ impl Followed<'_> {
         Ok(answered)
     }
 
-    fn is_open(&self, id: &str) -> Result<bool, Failure> {
-        let mission = self.node.engine.mission(self.no)?;
+    fn is_open(&self, no: MissionNo, id: &str) -> Result<bool, Failure> {
+        let mission = self.node.engine.mission(no)?;
         Ok(mission.open_requests().iter().any(|open| open.no.to_string() == id))
     }
 

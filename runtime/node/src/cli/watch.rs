@@ -80,9 +80,13 @@ fn show(event: &Value, lines: &mut EventLines, of: &Commands, as_json: bool) -> 
         writeln!(std::io::stdout(), "{line}")?;
     }
     if event["event_type"] == "mission.blocked" {
-        let id = event["mission_id"].as_str().unwrap_or_default();
-        for command in super::decide::commands(&event["detail"]["request"], id, of) {
-            eprintln!("  {command}");
+        // A child that asks is told, not the mission that is watched.
+        let asked = [(&event["detail"]["request"], &event["mission_id"])];
+        let by_child = &event["detail"]["child_request"];
+        for (request, id) in asked.into_iter().chain([(by_child, &by_child["mission_id"])]) {
+            for command in super::decide::commands(request, id.as_str().unwrap_or_default(), of) {
+                eprintln!("  {command}");
+            }
         }
     }
     Ok(())
