@@ -9,7 +9,7 @@ use sortie_contract::overview::{Overview, Pending, RequestLine};
 use sortie_contract::{MissionNo, Stamped, Status, Timestamp};
 use sortie_journal::{Cursor, Head};
 use sortie_mission::queue::WaitsFor;
-use sortie_mission::{Mission, event_key, request_view};
+use sortie_mission::{Mission, Standing, event_key, request_view};
 
 use super::outbox::key_of;
 use super::past;
@@ -232,6 +232,17 @@ impl Engine {
         }
     }
 
+    /// The same of one that is at hand: where another mission asks people, below it, also which.
+    fn wait_of(&self, no: MissionNo, mission: &Mission) -> Option<WaitView> {
+        let Standing { status, suspended, due } = mission.standing();
+        let asks = mission.asks();
+        let expires = asks.iter().map(|asks| asks.expires_at).min();
+        let wait = self.waits_for(no, status, suspended, mission.window().start_at, due, expires)?;
+        let by =
+            asks.into_iter().next().filter(|_| wait.what == WaitKind::People && mission.open_requests().is_empty());
+        Some(WaitView { mission_id: by.map(|asks| asks.of.to_string()).or(wait.mission_id), ..wait })
+    }
+
     /// The state of a mission.
     pub fn show(&self, no: MissionNo) -> Result<MissionView, ReadError> {
         self.view(no, |fold| self.mission_view(fold))
@@ -245,7 +256,6 @@ impl Engine {
             Some(live) => mission.usage(live.now(self)),
             None => mission.usage(self.now(mission.ran_ms())),
         };
-        let standing = mission.standing();
         Ok(MissionView {
             mission_id: envelope.mission_id.to_string(),
             vp_id: envelope.vp_id.to_string(),
@@ -266,14 +276,7 @@ impl Engine {
             autonomy_window: WindowView::from(&envelope.window),
             effective_window: self.effective_window(fold.no, mission),
             carried_over: mission.carried_over(),
-            waits_for: self.waits_for(
-                fold.no,
-                standing.status,
-                standing.suspended,
-                mission.window().start_at,
-                standing.due,
-                mission.open_requests().iter().map(|open| open.expires_at).min(),
-            ),
+            waits_for: self.wait_of(fold.no, mission),
             calls_in_flight: calls_in_flight(mission),
             pending_requests: requests(mission),
             on_expiry: envelope.on_expiry.unwrap_or(self.settings.on_expiry).as_str(),

@@ -387,9 +387,12 @@ impl Mission {
         match (&self.runs.phase, self.requests.open().first(), self.report.last_milestone()) {
             (Phase::Ended(end), ..) => end.summary.as_str().into(),
             (_, Some(open), _) => self.told_question(open).into(),
-            (_, None, Some(milestone)) => milestone.into(),
-            (Phase::Queued, None, None) => "Accepted.".into(),
-            (Phase::Active(_), None, None) => "Started.".into(),
+            (_, None, milestone) => match (self.told_below(), milestone) {
+                (Some(told), _) => told.into(),
+                (None, Some(milestone)) => milestone.into(),
+                (None, None) if self.active().is_some() => "Started.".into(),
+                (None, None) => "Accepted.".into(),
+            },
         }
     }
 

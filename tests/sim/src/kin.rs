@@ -135,7 +135,7 @@ pub(crate) fn no_orphans(ledger: &Ledger) {
     }
 }
 
-/// Nobody has anything to do: each mission was told what those below it ask people, and is told of nothing else.
+/// Nobody but people has anything to do: each mission was told what those below it ask them, and is told of nothing else.
 pub(crate) fn all_is_told(scene: &Scene, ledger: &Ledger) {
     for parent in ledger.sides.values().filter(|side| side.ended().is_none()) {
         let name = &parent.mission.envelope().mission_id;

@@ -54,6 +54,13 @@ enum Work {
     Stray(usize),
 }
 
+impl Work {
+    /// Whether it is for people to do, who may be slow.
+    fn is_peoples(&self) -> bool {
+        matches!(self, Self::Decide(_) | Self::Unpark(_))
+    }
+}
+
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         Self::of(seed, false)
@@ -123,11 +130,15 @@ impl World {
         life.disk.fills_at(u64::MAX);
         self.stalled = 0;
         for _ in 0..DRAIN_STEPS_MAX {
-            let is_idle = !self.work();
+            // In a family people are slow: who is asked hears of it before anything is decided.
+            let is_let_rest = self.scene.outside(|outside| outside.families) && self.work_of(|work| !work.is_peoples());
+            if !is_let_rest && !self.life().has_failed() {
+                self.scene.ledger(|ledger| kin::all_is_told(&self.scene, ledger));
+            }
+            let is_idle = !is_let_rest && !self.work_of(|_| true);
             // One whose journal has failed does nothing more, and leaves it to the next.
             if is_idle && !self.life().has_failed() {
                 self.scene.ledger(kin::no_orphans);
-                self.scene.ledger(|ledger| kin::all_is_told(&self.scene, ledger));
             }
             if is_idle && self.is_over() {
                 if self.fork() {
@@ -248,8 +259,14 @@ impl World {
 
     /// Somebody does something; false, where nobody has anything to do.
     fn work(&mut self) -> bool {
+        self.work_of(|_| true)
+    }
+
+    /// The same, of what is wanted.
+    fn work_of(&mut self, is_wanted: impl Fn(&Work) -> bool) -> bool {
         self.stalled = self.stalled.saturating_sub(1);
-        let all = self.open_work();
+        let mut all = self.open_work();
+        all.retain(is_wanted);
         if all.is_empty() {
             return false;
         }

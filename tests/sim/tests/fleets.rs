@@ -43,9 +43,11 @@ const HAPPENS_IN_FLEETS: [&str; 24] = [
     "unknown commit that was there",
 ];
 
-const HAPPENS_IN_FAMILIES: [&str; 9] = [
+const HAPPENS_IN_FAMILIES: [&str; 12] = [
     "cancelled_by_request",
     "child",
+    "child that asks",
+    "child that asks no more",
     "child that fails",
     "child that is cancelled",
     "child that is done",
@@ -53,6 +55,7 @@ const HAPPENS_IN_FAMILIES: [&str; 9] = [
     "crash between two commits",
     "crash in a commit",
     "done",
+    "mission whose child asks",
 ];
 
 fn ended_well(about: About, outcome: Result<Counts, sortie_sim::Failure>) -> Counts {

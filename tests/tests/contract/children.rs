@@ -213,7 +213,12 @@ async fn what_is_asked_below_blocks_all_above_it_and_is_told_once_whenever_the_n
     }
     for id in [child, "night"] {
         let mission = node.mission(id).await;
-        assert_eq!((&mission["pending_requests"], &mission["waits_for"]["what"]), (&json!([]), &json!("people")));
+        let wait = &mission["waits_for"];
+        assert_eq!((&mission["pending_requests"], &wait["what"]), (&json!([]), &json!("people")));
+        assert_eq!(
+            (&wait["mission_id"], &mission["summary"]),
+            (&json!(leaf), &json!(format!("{leaf} asks: Which one?")))
+        );
         let events = node.events(id).await;
         let blocked = events.iter().filter(|event| event["event_type"] == "mission.blocked").collect::<Vec<_>>();
         let [blocked] = blocked.as_slice() else { panic!("{id} was told {} times: {events:#?}", blocked.len()) };

@@ -428,7 +428,7 @@ pub struct WaitView {
     /// When that comes, or when the mission gives up waiting for people; null where nobody knows.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub until: Option<Timestamp>,
-    /// Of a session: the mission that comes first.
+    /// Of a session: the mission that comes first; of people, where one below it asks them and it does not: that one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mission_id: Option<String>,
     /// Of a provider: which one refuses for now, and what it said; of a budget, what is short; of a lane, that other nodes have it; of a

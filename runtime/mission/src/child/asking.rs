@@ -44,6 +44,11 @@ impl Mission {
         self.children_ask().next().is_some()
     }
 
+    /// The first thing that is asked below it, as people are told.
+    pub(crate) fn told_below(&self) -> Option<String> {
+        self.children_ask().next().map(summary)
+    }
+
     /// Whether the child of that call asks people something, as far as it was told.
     #[must_use]
     pub fn does_child_ask(&self, call: CallNo) -> bool {
@@ -77,6 +82,7 @@ impl Mission {
 /// mission whose event it is.
 pub(crate) fn told_of_question(call: CallNo, asks: &ChildRequest) -> (String, Value) {
     let ChildRequest { of, request, kind, question, expires_at } = asks;
+    let summary = summary(asks);
     let detail = json!({
         "kind": "child_asks",
         "call": call.0,
@@ -89,7 +95,11 @@ pub(crate) fn told_of_question(call: CallNo, asks: &ChildRequest) -> (String, Va
             "expires_at": expires_at,
         },
     });
-    (limit::clip(&format!("{of} asks: {question}"), limit::NOTE_BYTES_MAX), detail)
+    (summary, detail)
+}
+
+fn summary(asks: &ChildRequest) -> String {
+    limit::clip(&format!("{} asks: {}", asks.of, asks.question), limit::NOTE_BYTES_MAX)
 }
 
 /// The same, where nobody need decide about it any more.

@@ -94,6 +94,7 @@ pub(super) fn waits_for(wait: &Value, screen: &Screen) -> Option<String> {
         "lane" => "room in its lane",
         "node" => "room on the node",
         "turn" => "its turn, which comes at once",
+        "people" if wait["mission_id"].is_string() => "people, whom a mission below it asks",
         "people" => "people: what it asks is below",
         "time" => "a time that its plugin named",
         "provider" => "a provider that refuses for now",
