@@ -119,6 +119,8 @@ pub(crate) struct Membership {
     sessions: workspace::Sessions,
     /// Shares that came while this process runs, once their books are taken up.
     came: Mutex<Vec<ShareNo>>,
+    /// Why lanes and budgets are not shared out, where people have to mend that.
+    not_shared: Mutex<Option<String>>,
     /// What others were given since they said last how much they have to do.
     placed: Mutex<FxHashMap<ShareNo, place::Placed>>,
     /// Others that could not be reached a moment ago.

@@ -127,6 +127,12 @@ impl Fleet {
         migrate(&self.url, by);
     }
 
+    /// Has the database do something.
+    pub(crate) fn sql(&self, sql: &str) {
+        let database = self.url.rsplit('/').next().expect("a name");
+        self.server.sql(database, sql);
+    }
+
     /// Starts one again that has ended.
     pub(crate) async fn restart(&mut self, no: usize) {
         self.lives[no].push(Instant::now());

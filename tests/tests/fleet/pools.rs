@@ -189,3 +189,27 @@ async fn a_budget_pays_for_no_more_than_there_is_over_all_nodes_and_for_all_of_i
         assert!(!is_final(mission["status"].as_str().expect("a status")), "{mission:#}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_nodes_from_sharing_out_is_told_until_it_is_mended() {
+    let Some(fleet) = Fleet::start_with(&["a"], LANES).await else { return };
+    let node = &fleet.nodes[0];
+    let not_shared = async || node.get("/v1/node").await.expect_status(200).json["not_shared"].clone();
+    assert_eq!(not_shared().await, Value::Null);
+    fleet.sql("ALTER TABLE sortie_pools RENAME TO sortie_away");
+    for n in 0..3 {
+        node.accept(&narrow(&format!("m-{n}"), "a", "10ms")).await;
+    }
+    let why = until("it says so", async || not_shared().await.as_str().map(str::to_owned)).await;
+    assert!(why.contains("sortie_pools"), "{why}");
+    let doctor = node.cli(&["doctor"]).await;
+    let said = [doctor.stdout, doctor.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("lanes and budgets are not shared out") && said.contains(&why), "{said}");
+    node.get("/readyz").await.expect_status(200);
+    fleet.sql("ALTER TABLE sortie_away RENAME TO sortie_pools");
+    until("it does not any more", async || not_shared().await.is_null().then_some(())).await;
+    for n in 0..3 {
+        node.until_final(&format!("m-{n}")).await;
+    }
+}

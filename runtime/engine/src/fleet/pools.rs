@@ -82,8 +82,8 @@ struct Sharing {
     lacked: Option<Duration>,
     /// By how much the store's clock is ahead of this node's.
     ahead_ms: i64,
-    /// Nothing is shared out, for a reason that does not pass by itself, and people were told.
-    is_broken: bool,
+    /// Why nothing is shared out, where that does not pass by itself: people were told.
+    broken: Option<String>,
 }
 
 impl Sharing {
@@ -127,11 +127,11 @@ impl Sharing {
         };
         let passes = error.is_none_or(is_passing);
         match error {
-            None if self.is_broken => {
+            None if self.broken.is_some() => {
                 tracing::info!("lanes and budgets are shared out among the nodes of the store again");
             }
             None => {}
-            Some(error) if passes || self.is_broken => {
+            Some(error) if passes || self.broken.is_some() => {
                 let error = error as &dyn std::error::Error;
                 tracing::debug!(error, "the other nodes of the store cannot be asked for lanes and budgets now");
             }
@@ -143,7 +143,11 @@ impl Sharing {
                 );
             }
         }
-        self.is_broken = error.is_some() && (self.is_broken || !passes);
+        self.broken = match error {
+            None => None,
+            Some(error) if !passes => Some(error.to_string()),
+            Some(_) => self.broken.take(),
+        };
     }
 
     /// What was found of pools that nobody here knows is said, or there was nothing.
@@ -165,6 +169,7 @@ impl Engine {
                 let begun = ambient.steady();
                 let outcome = engine.share_out(&mut sharing).await;
                 sharing.tells(outcome.as_ref().err());
+                engine.fleet.not_shared.lock().clone_from(&sharing.broken);
                 let lacks = outcome.unwrap_or(true);
                 drop(engine);
                 let since = *sharing.lacked.get_or_insert(begun);
@@ -178,6 +183,12 @@ impl Engine {
                 ambient.sleep(GATHERS).await;
             }
         });
+    }
+
+    /// Why lanes and budgets are not shared out among the nodes of the store, where that does not pass by itself.
+    #[must_use]
+    pub fn not_shared(&self) -> Option<String> {
+        self.fleet.not_shared.lock().clone()
     }
 
     /// Shares have come, and what was booked there is taken up.
@@ -330,7 +341,9 @@ mod tests {
         ];
         for (step, (error, is_broken)) in steps.into_iter().enumerate() {
             sharing.tells(error.as_ref());
-            assert_eq!(sharing.is_broken, is_broken, "step {step}");
+            assert_eq!(sharing.broken.is_some(), is_broken, "step {step}");
+            let why = sharing.broken.as_deref().unwrap_or_default();
+            assert_eq!(why.contains("permission denied"), is_broken, "step {step}: {why}");
         }
     }
 

@@ -259,6 +259,8 @@ pub struct NodeView {
     pub blocked: usize,
     /// So many cannot be read, and are in quarantine.
     pub quarantined: usize,
+    /// Why lanes and budgets are not shared out among the nodes of its store, where somebody has to mend that; else null.
+    pub not_shared: Option<String>,
     /// Where its tools come from.
     pub providers: Vec<ProviderView>,
     /// The older dialects of the control plane that it speaks by itself, and how each stands.

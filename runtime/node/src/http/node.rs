@@ -45,6 +45,7 @@ fn view(app: &App) -> NodeView {
         suspended: engine.suspended(),
         blocked: engine.blocked(),
         quarantined: engine.quarantined(),
+        not_shared: engine.not_shared(),
         providers: engine.providers().into_iter().map(ProviderView::from).collect(),
         last_backup: app.backups.last(),
         dialects: app.dialects.views(),

@@ -324,6 +324,7 @@ pub(super) async fn node(viewer: Viewer, State(web): State<Web>) -> Result<Respo
             (row("Running", format!("{} of {}", cell(&node["running"]), cell(&node["max_running"]))))
             (row("Queued", cell(&node["queued"]))) (row("Suspended", cell(&node["suspended"]))) (row("Waiting for people", cell(&node["blocked"])))
             (row("In quarantine", cell(&node["quarantined"])))
+            @if !node["not_shared"].is_null() { (row("Not shared out", cell(&node["not_shared"]))) }
             (row("Disk", format!("{} MiB free, {} kept for the journal, {} of files{}", cell(&disk["free_mib"]), cell(&disk["reserve_mib"]), cell(&disk["files_mib"]), if disk["low"] == true { "; too little: no missions are taken" } else { "" })))
             (row("Connections", format!("{} of {}", cell(&connections["open"]), cell(&connections["places"]))))
         }

@@ -28,6 +28,7 @@ pub(super) async fn look(node: &Value, client: &Client, config: Option<&Config>)
         Finding::new("plugins", plugins(config, client).await),
         Finding::new("callbacks", callbacks(client).await),
     ];
+    findings.extend(node["not_shared"].as_str().map(|why| Finding::new("pools", Err(not_shared(why)))));
     findings.extend(advertised(client).await);
     findings.extend(channels(client).await);
     findings.extend(node["dialects"].as_array().into_iter().flatten().map(|one| Finding::new("dialect", dialect(one))));
@@ -112,6 +113,15 @@ fn state(node: &Value) -> Result<String, String> {
         Some("stopping") => Err("stopping: it takes nothing any more".to_owned()),
         other => Err(format!("it says `{}`, which this version of sortie does not know", other.unwrap_or_default())),
     }
+}
+
+/// What keeps the nodes of a store from sharing out what they have together.
+fn not_shared(why: &str) -> String {
+    format!(
+        "lanes and budgets are not shared out among the nodes of the store ({}): this one goes on with what it holds of them, and no more; \
+         mend the database, it is asked again every second",
+        text::plain(why)
+    )
 }
 
 /// Whether all of them can be read.
