@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -61,10 +62,15 @@ impl Project {
     }
 }
 
+/// Says something to whoever watches. Where a full disk takes no log, the rest is counted all the same: `eprintln!` would end it.
+pub(crate) fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Runs a command in sight of the user; its failure is an error.
 pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     let shown = shown(command);
-    eprintln!("$ {shown}");
+    tell(&format!("$ {shown}"));
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("`{shown}` ended with {status}")),
@@ -79,9 +85,31 @@ pub(crate) fn works(program: &str, arguments: &[&str]) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
+/// What is free on the disk of a folder that there is, in MiB; `None`, where nobody says.
+pub(crate) fn free_mib(folder: &Path) -> Option<u64> {
+    let told = Command::new("df").args(["--output=avail", "--block-size=1M"]).arg(folder).output().ok()?;
+    available(&String::from_utf8_lossy(&told.stdout))
+}
+
+fn available(table: &str) -> Option<u64> {
+    table.lines().nth(1)?.trim().parse().ok()
+}
+
 /// A command as a person would type it.
 pub(crate) fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let arguments = command.get_args().map(|argument| argument.to_string_lossy().into_owned());
     std::iter::once(program).chain(arguments).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_free_is_read_of_the_second_line() {
+        for (table, free) in [("  Avail\n  8573\n", Some(8_573)), ("Avail\n", None), ("", None), ("Avail\n-\n", None)] {
+            assert_eq!(available(table), free, "{table:?}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use crate::shell;
+use crate::shell::{self, tell};
 
 /// Tests by what became of them.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ impl Tally {
     /// Runs a command that runs tests, shows what it prints, and counts. Its failure without a failed test counts as one:
     /// tests that do not compile must not look like none.
     pub(crate) fn run(&self, command: &mut Command) {
-        eprintln!("$ {}", shell::shown(command));
+        tell(&format!("$ {}", shell::shown(command)));
         let failed_before = self.failed.load(Ordering::Relaxed);
         let succeeded = self.follow(command);
         if !succeeded && self.failed.load(Ordering::Relaxed) == failed_before {
@@ -33,7 +33,7 @@ impl Tally {
         match shell::run(command) {
             Ok(()) => self.passed.fetch_add(1, Ordering::Relaxed),
             Err(error) => {
-                eprintln!("FAILED {error}");
+                tell(&format!("FAILED {error}"));
                 self.failed.fetch_add(1, Ordering::Relaxed)
             }
         };
@@ -42,7 +42,7 @@ impl Tally {
     /// Counts what has to be done before something can be checked, if it fails.
     pub(crate) fn step<T>(&self, done: Result<T, String>) -> Option<T> {
         done.inspect_err(|error| {
-            eprintln!("FAILED {error}");
+            tell(&format!("FAILED {error}"));
             self.failed.fetch_add(1, Ordering::Relaxed);
         })
         .ok()
@@ -62,7 +62,7 @@ impl Tally {
             for output in outputs.into_iter().flatten() {
                 scope.spawn(|| {
                     for line in BufReader::new(output).lines().map_while(Result::ok) {
-                        eprintln!("{line}");
+                        tell(&line);
                         self.count(&line);
                     }
                 });

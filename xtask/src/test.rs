@@ -2,16 +2,27 @@
 //!
 //! Everything is run even where something failed before, so that one run tells all; the last line is the sum.
 
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::shell::{self, Project};
+use crate::shell::{self, Project, tell};
 use crate::tally::Tally;
 use crate::{authored, browser, debian, moto, network, postgres, promtool, readers, redis, registry, servers, setup};
+
+/// What a run takes of the disk where nothing was built before, in MiB, with a little to spare; without incremental compilation and debug information, as CI
+/// runs it. A developer's takes several times as much.
+const ROOM_MIB: u64 = 12 << 10;
+
+/// With less than that free, in MiB, a disk is as good as full.
+const FULL_MIB: u64 = 256;
 
 /// Runs all checks; `quick` leaves out those that compile a second time.
 pub(crate) fn run(project: &Project, quick: bool) -> Result<(), String> {
     let tally = Tally::default();
+    if let Some(free) = shell::free_mib(project.root()).filter(|free| *free < ROOM_MIB) {
+        eprintln!("{free} MiB of the disk are free: all of it takes some {ROOM_MIB} where nothing was built before");
+    }
     tally.check(&mut project.cargo_with("fmt --all --check"));
     tally.check(&mut in_plugins(project, "fmt --all --check"));
     // Without plugins there is no binary, and without the binary nothing that is worth to be tested further.
@@ -21,6 +32,9 @@ pub(crate) fn run(project: &Project, quick: bool) -> Result<(), String> {
             lints(project, &tally);
         }
         tests(project, &tally, &node);
+    }
+    if let Some(free) = shell::free_mib(project.root()).filter(|free| !tally.is_green() && *free < FULL_MIB) {
+        tell(&format!("FAILED {free} MiB of the disk are free: what failed may have failed of that; make room first"));
     }
     print_sum(&tally);
     if tally.is_green() { Ok(()) } else { Err("something failed; the lines above tell what".to_owned()) }
@@ -89,7 +103,7 @@ fn tests(project: &Project, tally: &Tally, node: &Path) {
 fn temporary_folder(project: &Project) -> Result<PathBuf, String> {
     let folder = project.target().join("temporary");
     let made = match std::fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => std::fs::create_dir_all(&folder),
     };
     made.map(|()| folder.clone()).map_err(|error| format!("{}: {error}", folder.display()))
@@ -116,7 +130,7 @@ fn in_plugins(project: &Project, arguments: &str) -> Command {
     command
 }
 
-#[expect(clippy::print_stdout, reason = "the sum is this command's data")]
+/// The sum is this command's data: it is said as far as anybody hears it, also where a full disk takes no log.
 fn print_sum(tally: &Tally) {
-    println!("{tally}");
+    let _ = writeln!(io::stdout(), "{tally}");
 }
