@@ -44,6 +44,12 @@ pub(crate) struct World {
     forks: u32,
 }
 
+/// What a node tells a moment later it tells within so many.
+const MOMENTS_MAX: u32 = 20;
+
+/// Longer than a node that waits for room waits at once.
+const MOMENT: Duration = Duration::from_millis(600);
+
 /// Ordinary work that somebody can do now; a number is a client, or the place of a call.
 #[derive(Debug, Clone, Copy)]
 enum Work {
@@ -129,11 +135,22 @@ impl World {
         life.disk.fail_at(u64::MAX);
         life.disk.fills_at(u64::MAX);
         self.stalled = 0;
+        let mut patience = MOMENTS_MAX;
         for _ in 0..DRAIN_STEPS_MAX {
             // In a family people are slow: who is asked hears of it before anything is decided.
             let is_let_rest = self.scene.outside(|outside| outside.families) && self.work_of(|work| !work.is_peoples());
             if !is_let_rest && !self.life().has_failed() {
-                self.scene.ledger(|ledger| kin::all_is_told(&self.scene, ledger));
+                // A node that waits for room in its log tells a moment later.
+                match self.scene.ledger(|ledger| kin::untold(&self.scene, ledger)) {
+                    None => patience = MOMENTS_MAX,
+                    Some(_) if patience > 0 => {
+                        patience -= 1;
+                        self.scene.clock.pass(MOMENT);
+                        self.life().executor.ring();
+                        continue;
+                    }
+                    Some(untold) => panic!("{untold}"),
+                }
             }
             let is_idle = !is_let_rest && !self.work_of(|_| true);
             // One whose journal has failed does nothing more, and leaves it to the next.
