@@ -116,7 +116,10 @@ async fn child(brief: Brief, host: Arc<dyn Host>, seen: Arc<Seen>) -> Result<End
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
         }
-        "ask" => {
+        "ask" | "ask later" => {
+            while brief.objective == "ask later" && !seen.goes_on.load(Relaxed) {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
             let asked = host.ask("Which one?".to_owned());
             host.waits(true);
             result(&*host, asked).await?;
@@ -290,6 +293,25 @@ async fn what_a_child_asks_people_is_told_by_those_above_it() {
     until("it goes on", || status(&engine, "m") == Some(Status::Completed)).await;
     let expected = ["", "started", "child", "child_asks", "child_heard", "child_ended", ""];
     assert_eq!(kinds(&engine), expected, "each once");
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_child_asked_that_nobody_could_be_told_is_told_by_the_next_node() {
+    let (disk, folder, seen) = (SimDisk::default(), tempfile::tempdir().unwrap(), Arc::<Seen>::default());
+    let away = Arc::<Away>::default();
+    let otherwise = || Otherwise { away: Arc::clone(&away), ..Otherwise::default() };
+    let engine = start_otherwise(&disk, folder.path(), &seen, otherwise());
+    engine.dispatch(bare("m", "parent:ask later")).await.unwrap();
+    until("its parent is out of memory, and it has the place", || seen.worked.lock().contains_key("m.child-1")).await;
+    until("its parent is forgotten", || engine.log().head(MissionNo(1)).unwrap().unwrap().suspended).await;
+    away.now.store(true, SeqCst);
+    seen.goes_on.store(true, Relaxed);
+    until("its parent is to be told, and cannot be read", || away.asked.load(SeqCst) > 0).await;
+    engine.stop().await;
+    away.now.store(false, SeqCst);
+    let engine = start(&disk, folder.path(), &seen);
+    until("its parent is told", || status(&engine, "m") == Some(Status::Blocked)).await;
     engine.stop().await;
 }
 
