@@ -153,3 +153,53 @@ async fn a_case_of_a_mission_that_computed_when_it_was_ended_passes() {
         assert_eq!(code, Some(0), "{id}: {said}{}", String::from_utf8_lossy(&made.stdout));
     }
 }
+
+/// A case whose plugin dispatches three missions, of which the second is not taken.
+const THREE: &str = r#"
+[[mission.inputs.steps]]
+id = "a"
+mission = { objective = "Do a.", mission_type = "automation", inputs = { steps = [{ id = "s", sleep = "1ms" }] } }
+
+[[mission.inputs.steps]]
+id = "b"
+on_error = "continue"
+mission = { objective = "Do b.", mission_type = "automation", inputs = { steps = [{ id = "s", sleep = "1ms" }] } }
+
+[[mission.inputs.steps]]
+id = "c"
+mission = { objective = "Do c.", mission_type = "automation", inputs = { steps = [{ id = "s", sleep = "1ms" }] } }
+
+[[child]]
+with = { objective = "Do a." }
+takes = "3m"
+
+[[child]]
+with = { objective = "Do b." }
+refused = "/inputs/path: there is none"
+
+[[child]]
+with = { objective = "Do c." }
+
+[expect]
+status = "completed"
+summary = { contains = "/inputs/path: there is none" }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_case_holds_its_mission_against_its_plugin_and_each_child_against_what_it_says_of_it() {
+    let node = Node::start().await;
+    node.run(&writing("any")).await;
+    let component = node.request("GET", "/v1/missions/any/plugin").send().await.expect("an answer");
+    let component = component.bytes().await.expect("a component");
+    let file = node.folder().join("case.toml");
+    let file = file.to_string_lossy().into_owned();
+    for (case, exit, says) in [
+        (THREE.to_owned(), 0, "1 of 1 cases pass"),
+        ("[mission.inputs]\nsteps = []\n[expect]\nstatus = \"completed\"\n".to_owned(), 1, "/inputs/steps"),
+    ] {
+        std::fs::write(&file, &case).expect("a writable folder");
+        let (code, said) = checked(&node, &component, &[&file]).await;
+        assert_eq!(code, Some(exit), "{said}");
+        assert!(said.contains(says), "{said}");
+    }
+}

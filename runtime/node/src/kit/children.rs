@@ -41,8 +41,8 @@ pub(super) struct Children {
 
 #[derive(Default)]
 struct State {
-    /// What the plugin dispatches at the moment. It does one thing after another.
-    order: Option<Value>,
+    /// What the plugin has dispatched so far, each once: who does a child, and who looks whether it can be done, is told its plan alone.
+    orders: Vec<Value>,
     /// What was made of each, by its name: it does the same in each of its runs.
     given: BTreeMap<String, (Value, Option<usize>)>,
     used: BTreeMap<usize, u32>,
@@ -81,7 +81,9 @@ impl Children {
         if let Some((name, version)) = order["plugin"].as_str().and_then(|plugin| plugin.split_once('@')) {
             state.versions.insert(name.to_owned(), version.to_owned());
         }
-        state.order = Some(order);
+        if !state.orders.contains(&order) {
+            state.orders.push(order);
+        }
     }
 
     /// The plugin of that name, which is there whatever it is called.
@@ -93,11 +95,15 @@ impl Children {
         Installed { identity, manifest: Arc::new(manifest), origin: Origin::default() }
     }
 
-    /// What the node has against a child.
-    pub(super) fn check(&self, brief: &Brief) -> Vec<Mistake> {
-        let (_, child) = self.given(brief);
-        let refused = child.and_then(|child| child.refused.as_deref()?.split_once(": "));
-        refused.map(|(place, detail)| Mistake::new(Pointer::raw(place), "refused", detail)).into_iter().collect()
+    /// What the node has against a child; `None`, where it is no child's plan.
+    pub(super) fn check(&self, brief: &Brief) -> Option<Vec<Mistake>> {
+        let mut state = self.state.lock();
+        let order = state.ordered_as(brief)?;
+        let found = self.entry(&state, &order);
+        let refused = found.and_then(|index| Some((index, self.says[index].refused.as_deref()?.split_once(": ")?)));
+        let Some((index, (place, detail))) = refused else { return Some(Vec::new()) };
+        *state.used.entry(index).or_default() += 1;
+        Some(vec![Mistake::new(Pointer::raw(place), "refused", detail)])
     }
 
     /// The child is done, as the case says.
@@ -130,18 +136,23 @@ impl Children {
         if let Some((order, index)) = state.given.get(&brief.mission_id) {
             return (order.clone(), index.map(|index| &self.says[index]));
         }
-        let order = state.order.take().unwrap_or_else(|| order_of(brief));
-        let fits = |(index, child): &(usize, &Child)| {
-            child.with.as_ref().is_none_or(|with| has(&order, &Value::Object(with.clone())))
-                && child.times.is_none_or(|times| state.used.get(index).is_none_or(|used| *used < times))
-        };
-        let found = self.says.iter().enumerate().find(fits).map(|(index, _)| index);
+        let order = state.ordered_as(brief).unwrap_or_else(|| plan(brief));
+        let found = self.entry(&state, &order);
         match found {
             Some(index) => *state.used.entry(index).or_default() += 1,
             None => state.unanswered.push(unanswered(&shown(MISSION, &order), "child")),
         }
         state.given.insert(brief.mission_id.clone(), (order.clone(), found));
         (order, found.map(|index| &self.says[index]))
+    }
+
+    /// The first entry that fits an order and is not used up.
+    fn entry(&self, state: &State, order: &Value) -> Option<usize> {
+        let fits = |(index, child): &(usize, &Child)| {
+            child.with.as_ref().is_none_or(|with| has(order, &Value::Object(with.clone())))
+                && child.times.is_none_or(|times| state.used.get(index).is_none_or(|used| *used < times))
+        };
+        self.says.iter().enumerate().find(fits).map(|(index, _)| index)
     }
 
     async fn play(&self, brief: &Brief, host: &Arc<dyn Host>) -> Result<Verdict, Stop> {
@@ -188,12 +199,36 @@ impl Children {
     }
 }
 
+impl State {
+    /// What the plugin dispatched that has this plan: the latest, where there are several.
+    fn ordered_as(&self, brief: &Brief) -> Option<Value> {
+        let plan = plan(brief);
+        let has_it = |order: &&Value| PLAN.iter().all(|place| said(order, place) == said(&plan, place));
+        self.orders.iter().rev().find(has_it).cloned()
+    }
+}
+
 /// What of an order its plugin is told.
-fn order_of(brief: &Brief) -> Value {
+const PLAN: [&str; 5] =
+    ["/objective", "/mission_type", "/inputs", "/success_criteria", "/artifact_policy/required_outputs"];
+
+/// What an order says at a place; what is empty it might as well leave out.
+fn said<'a>(order: &'a Value, place: &str) -> Option<&'a Value> {
+    let is_empty = |value: &Value| match value {
+        Value::Object(fields) => fields.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        other => other.is_null(),
+    };
+    order.pointer(place).filter(|value| !is_empty(value))
+}
+
+/// An order for a child that is told this.
+fn plan(brief: &Brief) -> Value {
     json!({
         "objective": brief.objective, "mission_type": brief.mission_type,
         "inputs": serde_json::from_str::<Map<String, Value>>(&brief.inputs).unwrap_or_default(),
         "success_criteria": brief.success_criteria,
+        "artifact_policy": { "required_outputs": brief.required_outputs },
     })
 }
 
