@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use sortie_tests::{Options, automation, binary, project};
+use sortie_tests::{Node, Options, automation, binary, project};
 
 /// Documents that are read in their folder and nowhere else.
 const NOT_OF_THE_BOOK: [&str; 3] =
@@ -218,6 +218,8 @@ enum Kind {
     Answer,
     /// What a model says whom a script plays.
     Script,
+    /// As much of an event as matters: of a mission whose child asks.
+    Event,
 }
 
 impl Kind {
@@ -228,9 +230,30 @@ impl Kind {
             _ if has("mission_type") => Some(Self::Envelope),
             _ if has("stop_reason") => Some(Self::Answer),
             _ if has("answers") => Some(Self::Script),
+            _ if has("event_type") => Some(Self::Event),
             _ => None,
         }
     }
+}
+
+/// The event by which a mission tells that its child asks people.
+async fn asked_below(node: &Node, id: &str) -> Value {
+    let asks = json!({ "steps": [{ "id": "q", "tool": "ask", "with": { "question": "Which one?" } }] });
+    let child = json!({ "objective": "Ask.", "mission_type": "automation", "inputs": asks });
+    node.accept(&automation(id, &json!([{ "id": "c", "mission": child }]))).await;
+    node.until_status(id, "blocked").await;
+    let events = node.events(id).await;
+    events.into_iter().find(|event| event["event_type"] == "mission.blocked").expect("it is told")
+}
+
+/// Where a piece of a document has something that the real one has not.
+fn unknown(piece: &Value, real: &Value, place: &str) -> Vec<String> {
+    let Some(fields) = piece.as_object() else { return Vec::new() };
+    let beyond = fields.iter().flat_map(|(key, value)| match real.get(key) {
+        None => vec![format!("{place}/{key}")],
+        Some(real) => unknown(value, real, &format!("{place}/{key}")),
+    });
+    beyond.collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -278,6 +301,14 @@ async fn every_piece_of_json_is_taken_for_what_it_is() {
                     let validator = jsonschema::validator_for(&schema).expect("a schema");
                     let errors: Vec<String> = validator.iter_errors(&block).map(|error| error.to_string()).collect();
                     assert!(errors.is_empty(), "{document}: {errors:#?}\n{body}");
+                }
+                Kind::Event => {
+                    let real = asked_below(&node, &id).await;
+                    assert_eq!(unknown(&block, &real, ""), Vec::<String>::new(), "{document}: {real:#}");
+                    assert_eq!(
+                        (&block["status"], &block["detail"]["kind"]),
+                        (&real["status"], &real["detail"]["kind"])
+                    );
                 }
                 Kind::Script => {
                     let script = folder.path().join(format!("{id}.json"));

@@ -20,8 +20,12 @@ const FULL_MIB: u64 = 256;
 /// Runs all checks; `quick` leaves out those that compile a second time.
 pub(crate) fn run(project: &Project, quick: bool) -> Result<(), String> {
     let tally = Tally::default();
-    if let Some(free) = shell::free_mib(project.root()).filter(|free| *free < ROOM_MIB) {
-        eprintln!("{free} MiB of the disk are free: all of it takes some {ROOM_MIB} where nothing was built before");
+    // It may be on another disk than the project.
+    let _ = std::fs::create_dir_all(project.target());
+    if let Some(free) = shell::free_mib(&project.target()).filter(|free| *free < ROOM_MIB) {
+        tell(&format!(
+            "{free} MiB of the disk are free: all of it takes some {ROOM_MIB} where nothing was built before"
+        ));
     }
     tally.check(&mut project.cargo_with("fmt --all --check"));
     tally.check(&mut in_plugins(project, "fmt --all --check"));
@@ -33,7 +37,7 @@ pub(crate) fn run(project: &Project, quick: bool) -> Result<(), String> {
         }
         tests(project, &tally, &node);
     }
-    if let Some(free) = shell::free_mib(project.root()).filter(|free| !tally.is_green() && *free < FULL_MIB) {
+    if let Some(free) = shell::free_mib(&project.target()).filter(|free| !tally.is_green() && *free < FULL_MIB) {
         tell(&format!("FAILED {free} MiB of the disk are free: what failed may have failed of that; make room first"));
     }
     print_sum(&tally);
@@ -119,7 +123,7 @@ fn lints(project: &Project, tally: &Tally) {
     if shell::works("cargo", &["deny", "--version"]) {
         tally.check(&mut project.cargo_with("deny check bans licenses sources"));
     } else {
-        eprintln!("cargo-deny is not installed: dependencies were not checked against deny.toml");
+        tell("cargo-deny is not installed: dependencies were not checked against deny.toml");
     }
 }
 

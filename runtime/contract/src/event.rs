@@ -19,7 +19,7 @@ pub enum EventType {
     /// It runs, and this is how far it is.
     #[serde(rename = "mission.progress")]
     Progress,
-    /// It waits for an answer; `detail.request` says for which.
+    /// It waits for an answer: `detail.request` says for which, or `detail.child_request`, where a mission below it asks.
     #[serde(rename = "mission.blocked")]
     Blocked,
     /// It produced an artifact.

@@ -3,7 +3,7 @@
 //!
 //! Which missions are whose this process knows by an index (`family`), which is no truth. What is due of it is done by one background task, each
 //! thing in such a way that doing it twice changes nothing, and again a little later where a moment keeps it from being done: whoever waits for a
-//! child is told of its end, or of why there is none. Never here: what a child may be given and what its end comes to, which the core says
+//! child is told of what it asks people, and of its end or of why there is none. Never here: what a child may be given and what its end comes to, which the core says
 //! ([`sortie_mission::child`]).
 
 mod family;
@@ -16,7 +16,7 @@ use sortie_contract::envelope::Envelope;
 use sortie_contract::id::CallNo;
 use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_contract::{MissionId, MissionNo, Spend, Status};
-use sortie_journal::Head;
+use sortie_journal::{Head, WriteError};
 use sortie_mission::child::{Draft, Occasion, told};
 use sortie_mission::{Command, Mission};
 
@@ -331,28 +331,29 @@ impl Engine {
 
     /// Tells a mission what its child asks people, and what those below that do: whoever hears of it alone hears of that, too.
     async fn tell_what_child_asks(self: &Arc<Self>, child: MissionNo, parent: MissionNo) -> Result<(), NotNow> {
-        let live = match self.bring(child).await {
-            Err(ReadError::Unknown) => return Ok(()),
-            live => live?,
-        };
-        let asks = live.with(|mission| {
-            let is_over = mission.status().is_final();
-            mission.parent().filter(|_| !is_over).map(|of| (CallNo(of.call), mission.asks()))
-        });
-        self.lives.release(&live);
-        let Some((call, open)) = asks else { return Ok(()) };
-        let live = match self.bring(parent).await {
-            Err(ReadError::Unknown) => return Ok(()),
-            live => live?,
-        };
-        let tell = || Command::ChildAsks { call, open: open.clone() };
-        match self.command_patiently(&live, tell, Wait::No).await {
-            // Its parent has ended, or waits for it no more.
-            Ok(_) | Err(CommandError::Refused(_)) => {}
-            Err(CommandError::Journal(_)) => return Ok(()),
+        if self.head_of(parent).await?.is_none_or(|head| head.status.is_final()) {
+            return Ok(());
         }
-        if self.durable().await.is_ok() {
-            self.lives.release(&live);
+        let (child, parent) = match (self.bring(child).await, self.bring(parent).await) {
+            (Err(ReadError::Unknown), _) | (_, Err(ReadError::Unknown)) => return Ok(()),
+            (child, parent) => (child?, parent?),
+        };
+        let call = child.with(|mission| mission.parent().map(|of| CallNo(of.call)));
+        let Some(call) = call else { return Ok(()) };
+        // As it is when it is recorded: of one that has ended its end is told.
+        let asks = || child.with(|mission| (!mission.status().is_final()).then(|| mission.asks()));
+        let told = loop {
+            let Some(open) = asks() else { break Ok(()) };
+            match self.command(&parent, Command::ChildAsks { call, open }, Wait::No) {
+                Err(CommandError::Journal(WriteError::Overloaded)) => self.ambient.sleep(ROOM).await,
+                // Its parent has ended, or waits for it no more.
+                Ok(_) | Err(CommandError::Refused(_)) => break self.durable().await,
+                Err(CommandError::Journal(error)) => break Err(error),
+            }
+        };
+        self.lives.release(&child);
+        if told.is_ok() {
+            self.lives.release(&parent);
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_contract::{MissionNo, Status, Timestamp};
 use sortie_journal::{Append, Head, Receipt, WriteError};
 use sortie_mission::queue::Waiting;
-use sortie_mission::{Booking, Command, Due, Mission, Now, Refusal, RunClock, Standing};
+use sortie_mission::{Booking, Command, Due, Mission, Now, Refusal, RunClock, Standing, changes_asks};
 use sortie_sandbox::Kill;
 use tokio::sync::oneshot;
 
@@ -409,8 +409,8 @@ impl Inner {
         let tells = |mission: &Mission| (mission.outgoing(), mission.open_requests().len());
         let before = tells(&self.mission);
         // Its parent wants to know what it asks, and no other.
-        let asks = |mission: &Mission| mission.parent().map(|_| mission.asks());
-        let asked = asks(&self.mission);
+        let may_ask = self.mission.parent().is_some() && records.iter().any(|stamped| changes_asks(&stamped.record));
+        let asked = may_ask.then(|| self.mission.asks());
         let (bookings, changes_head) = apply(&mut self.mission, records);
         if tells(&self.mission) != before {
             self.told = self.mission.records();
@@ -432,7 +432,7 @@ impl Inner {
         if let Some((before, after)) = moved {
             to.moved(no, Some(before), after);
         }
-        if asks(&self.mission) != asked {
+        if asked.is_some_and(|asked| asked != self.mission.asks()) {
             to.children().ask(no);
         }
         Ok(receipt)

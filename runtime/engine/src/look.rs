@@ -133,7 +133,7 @@ impl Engine {
         let Some(overview) = head.overview.clone().map_or_else(|| self.folded(no), |shown| Ok(Some(shown)))? else {
             return Ok(None);
         };
-        let ran_ms = match self.lives.get(no).filter(|_| head.status == Status::Running) {
+        let ran_ms = match self.lives.get(no).filter(|_| !head.status.is_final()) {
             // One that runs is a little older than its head.
             Some(live) => overview.ran_ms.max(live.now(self).ran_ms),
             None => overview.ran_ms,
@@ -235,11 +235,9 @@ impl Engine {
     /// The same of one that is at hand: where another mission asks people, below it, also which.
     fn wait_of(&self, no: MissionNo, mission: &Mission) -> Option<WaitView> {
         let Standing { status, suspended, due } = mission.standing();
-        let asks = mission.asks();
-        let expires = asks.iter().map(|asks| asks.expires_at).min();
-        let wait = self.waits_for(no, status, suspended, mission.window().start_at, due, expires)?;
-        let by =
-            asks.into_iter().next().filter(|_| wait.what == WaitKind::People && mission.open_requests().is_empty());
+        let wait = self.waits_for(no, status, suspended, mission.window().start_at, due, mission.expires_first())?;
+        let is_below = wait.what == WaitKind::People && mission.open_requests().is_empty();
+        let by = mission.asks().into_iter().next().filter(|_| is_below);
         Some(WaitView { mission_id: by.map(|asks| asks.of.to_string()).or(wait.mission_id), ..wait })
     }
 

@@ -102,7 +102,9 @@ impl GoesOn {
     pub(crate) fn of(no: MissionNo, head: &Head) -> Self {
         match head.status {
             Status::Running | Status::Blocked if head.suspended => {
-                Self::Asleep { wakes_at: head.due, sleeps: head.status == Status::Running }
+                // Blocked by what is asked below it alone, it waits as it would otherwise: for its children, for money, for a provider.
+                let asks = head.overview.as_ref().is_none_or(|overview| overview.requests > 0);
+                Self::Asleep { wakes_at: head.due, sleeps: head.status == Status::Running || !asks }
             }
             Status::Running | Status::Blocked => {
                 // Its run may have ended with the node.

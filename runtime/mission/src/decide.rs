@@ -215,7 +215,7 @@ impl Mission {
     pub(crate) fn recorded_too_much(&self) -> Record {
         let max = limit::RECORDED_BYTES_MAX;
         self.end(Cause::LimitExceeded(&format!(
-            "what a mission's calls carry (arguments, results, questions, evidence) has at most {max} bytes in all"
+            "what a mission's calls carry (arguments, results, questions, evidence, what those below it ask) has at most {max} bytes in all"
         )))
     }
 

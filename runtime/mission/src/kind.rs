@@ -53,6 +53,51 @@ pub fn changes_standing(record: &Record) -> bool {
     }
 }
 
+/// Whether a record may change what a mission asks people, or what it was told that those below it ask.
+#[must_use]
+pub fn changes_asks(record: &Record) -> bool {
+    match record {
+        Record::Requested { .. }
+        | Record::Elicited { .. }
+        | Record::Withdrawn { .. }
+        | Record::Decided { .. }
+        | Record::ChildAsks { .. }
+        | Record::ChildHeard { .. }
+        // What it ends with is asked no more.
+        | Record::CallFinished { .. }
+        | Record::Interrupted
+        | Record::Finished { .. } => true,
+        Record::Accepted(_)
+        | Record::Started { .. }
+        | Record::CallStarted { .. }
+        | Record::CallRefused { .. }
+        | Record::CallHeld { .. }
+        | Record::CallResumed { .. }
+        | Record::CallAgain { .. }
+        | Record::Requoted { .. }
+        | Record::Overbilled { .. }
+        | Record::Asked { .. }
+        | Record::Answered { .. }
+        | Record::Milestone { .. }
+        | Record::Logged { .. }
+        | Record::Judged { .. }
+        | Record::ArtifactStored { .. }
+        | Record::Reminded { .. }
+        | Record::Suspended { .. }
+        | Record::CarriedOver { .. }
+        | Record::OpenUntil { .. }
+        | Record::Closing { .. }
+        | Record::Postponed { .. }
+        | Record::PaymentAwaited { .. }
+        | Record::Landing { .. }
+        | Record::Granted { .. }
+        | Record::Unreadable { .. }
+        | Record::Accompanied
+        | Record::NodeStopped
+        | Record::Heartbeat => false,
+    }
+}
+
 /// What a record weighs whose size is the plugin's or a tool's choice.
 pub(crate) fn bytes(record: &Record) -> usize {
     match record {

@@ -101,7 +101,7 @@ pub use command::{Changed, Command, Conditions, Ending, Handle, Now, Refusal};
 pub use crashes::{CRASHES_MAX, SUSPECTED_AFTER, is_suspect};
 pub use decide::at_a_glance;
 pub use decision::SentDecision;
-pub use kind::changes_standing;
+pub use kind::{changes_asks, changes_standing};
 pub use model::ModelCall;
 pub use night::{Left, Night, Part};
 pub use outputs::media_type;

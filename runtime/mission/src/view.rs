@@ -237,7 +237,7 @@ impl Mission {
 
     /// Whether that it was just carried over has an event: not where it waits for its first turn, or for people, as before.
     pub(crate) fn tells_of_carry_over(&self) -> bool {
-        self.status() == Status::Running
+        self.active().is_some() && self.requests.open().is_empty()
     }
 
     /// An open request as the control plane sees it: what a person needs to decide.

@@ -15,6 +15,7 @@ use sortie_ambient::Surroundings;
 use sortie_contract::{LaneId, Status};
 use sortie_engine::Engine;
 use sortie_engine::schedules::{Made, ScheduleError};
+use sortie_engine::shown::NightLine;
 use sortie_journal::{FeedEntry, Head, ReadError as Unread};
 use sortie_notify::{About, Item, Key, News, Notifier, Setup, Source, SourceError, Step, is_told, of_record};
 use sortie_schedule::{Action, Zone, is_closed};
@@ -138,7 +139,11 @@ impl Source for Journal {
         let line = crate::cli::night_line(&serde_json::to_value(&night)?, |at| {
             at.as_str().and_then(|at| at.parse().ok()).map_or_else(String::new, |at| self.local(at))
         });
-        let missions = night.missions.iter().filter(|mission| matches!(mission.left, "failed" | "waiting"));
+        // Of a family whoever asks stands for those above.
+        let is_told = |mission: &&NightLine| {
+            mission.left == "failed" || (mission.left == "waiting" && mission.asked_at.is_some())
+        };
+        let missions = night.missions.iter().filter(is_told);
         let missions = missions.map(|mission| Item {
             at: mission.ended_at.or(mission.asked_at).unwrap_or(mission.accepted_at),
             about: About::Mission(mission.mission_id.clone()),

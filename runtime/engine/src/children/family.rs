@@ -145,7 +145,10 @@ impl Children {
     /// A mission asks people something else than before, or one below it does. Of one that has ended its end is told.
     pub(crate) fn ask(&self, child: MissionNo) {
         let mut family = self.family.lock();
-        if let Some(&parent) = family.of.get(&child) {
+        let is_due = |due: &(Due, u32)| matches!(due, (Due::Ask { child: other, .. }, _) if *other == child);
+        if let Some(&parent) = family.of.get(&child)
+            && !family.due.iter().any(is_due)
+        {
             family.due.push_back((Due::Ask { child, parent }, 0));
             self.changed.notify_one();
         }

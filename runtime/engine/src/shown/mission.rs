@@ -425,10 +425,10 @@ impl WaitKind {
 pub struct WaitView {
     /// What.
     pub what: WaitKind,
-    /// When that comes, or when the mission gives up waiting for people; null where nobody knows.
+    /// When that comes, or when whoever asks people gives up; null where nobody knows.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub until: Option<Timestamp>,
-    /// Of a session: the mission that comes first; of people, where one below it asks them and it does not: that one.
+    /// Of a session: the mission that comes first; of people, where one below it asks them and it does not: that one, of a mission that is looked at by itself, not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mission_id: Option<String>,
     /// Of a provider: which one refuses for now, and what it said; of a budget, what is short; of a lane, that other nodes have it; of a

@@ -255,7 +255,7 @@ pub struct NodeView {
     pub running: usize,
     /// So many have begun and wait out of memory: for people, for a provider, for money, or for a time.
     pub suspended: usize,
-    /// So many ask people something, in memory or out of it.
+    /// So many ask people something, or one below them does, in memory or out of it.
     pub blocked: usize,
     /// So many cannot be read, and are in quarantine.
     pub quarantined: usize,

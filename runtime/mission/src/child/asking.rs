@@ -55,10 +55,11 @@ impl Mission {
         self.calls.flight(call).is_ok_and(|flight| !flight.child_asks.is_empty())
     }
 
-    /// When the first of what it and those below it ask expires.
-    pub(crate) fn expires_first(&self) -> Option<Timestamp> {
-        let own = self.open_requests().iter().map(|open| open.expires_at);
-        own.chain(self.children_ask().map(|asks| asks.expires_at)).min()
+    /// When the first of what it asks expires; of what those below it ask, where it asks nothing itself.
+    #[must_use]
+    pub fn expires_first(&self) -> Option<Timestamp> {
+        let own = self.open_requests().iter().map(|open| open.expires_at).min();
+        own.or_else(|| self.children_ask().map(|asks| asks.expires_at).min())
     }
 
     /// What is new of what the child of that call asks, where all of it is `open` now.

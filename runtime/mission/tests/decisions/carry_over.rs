@@ -9,6 +9,7 @@ use sortie_contract::tool::CallError;
 use sortie_contract::{Status, Timestamp};
 use sortie_mission::{Command, Left, Mission, Night, Refusal};
 
+use crate::children::{asks, dispatched};
 use crate::support::{Tested, at, conditions, moment, start, the, tools};
 
 const TEN_MINUTES: i64 = 600;
@@ -81,6 +82,18 @@ fn at_the_end_of_its_window_it_is_suspended_and_goes_on_in_the_next_with_its_bud
     assert_eq!(mission.call(&the("WebFetch"), 60), Ok(CallNo(2)), "what is left of the budget is there");
     assert_eq!((mission.mission.window(), mission.mission.carried_over()), (night(1), 1));
     assert_eq!(mission.says_done().detail["reason"], "done");
+}
+
+#[test]
+fn it_tells_of_the_next_window_though_another_mission_asks() {
+    let mut mission = running(&json!({}));
+    let call = dispatched(&mut mission, json!({}));
+    let open = vec![asks("m-1.child-1", 1, "Which?")];
+    mission.take(Command::ChildAsks { call, open }).expect("it waits for it");
+    mission.shift(4 * TEN_MINUTES);
+    assert_eq!(mission.take(Command::Tick).expect("a tick"), [carried(1)]);
+    assert_eq!(mission.mission.status(), Status::Blocked);
+    assert_eq!(mission.events.last().expect("an event").detail["kind"], "carried_over");
 }
 
 #[test]

@@ -527,7 +527,7 @@ fn events_tell_of_children() {
     assert_eq!(sequences, (1..=sequences.len() as u64).collect::<Vec<_>>());
 }
 
-fn asks(of: &str, request: u32, question: &str) -> ChildRequest {
+pub(crate) fn asks(of: &str, request: u32, question: &str) -> ChildRequest {
     ChildRequest {
         of: MissionId::new(of).expect("an id"),
         request: RequestNo(request),

@@ -25,7 +25,7 @@ use sortie_engine::intake::DispatchError;
 use sortie_engine::recover::Others;
 use sortie_engine::shown::DeliveryState;
 use sortie_engine::views::Events;
-use sortie_mission::Refusal;
+use sortie_mission::{Mission, Refusal};
 use sortie_models::Recorder;
 
 /// What to run.
@@ -215,7 +215,15 @@ impl Followed<'_> {
             return Ok(Some((self.no, detail["request"].clone())));
         };
         let (Some(no), Ok(request)) = (self.node.engine.find(of)?, request.parse()) else { return Ok(None) };
-        Ok(self.node.engine.mission(no)?.request_view(request).map(|request| (no, request)))
+        Ok(self.mission(no)?.and_then(|mission| mission.request_view(request)).map(|request| (no, request)))
+    }
+
+    /// A mission that may ask something. One below that is gone, or that nobody can read, does not any more: what becomes of it is told.
+    fn mission(&self, no: MissionNo) -> Result<Option<Mission>, Failure> {
+        match self.node.engine.mission(no) {
+            Err(_) if no != self.no => Ok(None),
+            mission => Ok(Some(mission?)),
+        }
     }
 
     /// Asks about a request of that mission and decides as somebody says; false where nobody can be asked.
@@ -253,7 +261,8 @@ impl Followed<'_> {
 
     /// Asks on the terminal, for as long as the request is open and no signal comes.
     async fn ask(&mut self, no: MissionNo, request: &Value, id: &str) -> Result<Answered, Failure> {
-        let mission = mission_id(self.node, no)?;
+        let Some(mission) = self.mission(no)? else { return Ok(Answered::NoLonger) };
+        let mission = mission.envelope().mission_id.to_string();
         let mut terminal = std::mem::take(&mut self.terminal);
         let answered = {
             let mut asking = std::pin::pin!(terminal.ask(&mission, request));
@@ -279,8 +288,8 @@ impl Followed<'_> {
     }
 
     fn is_open(&self, no: MissionNo, id: &str) -> Result<bool, Failure> {
-        let mission = self.node.engine.mission(no)?;
-        Ok(mission.open_requests().iter().any(|open| open.no.to_string() == id))
+        let mission = self.mission(no)?;
+        Ok(mission.is_some_and(|mission| mission.open_requests().iter().any(|open| open.no.to_string() == id)))
     }
 
     /// Cancels the mission; the loop shows how it has ended.

@@ -94,7 +94,7 @@ pub(super) fn waits_for(wait: &Value, screen: &Screen) -> Option<String> {
         "lane" => "room in its lane",
         "node" => "room on the node",
         "turn" => "its turn, which comes at once",
-        "people" if wait["mission_id"].is_string() => "people, whom a mission below it asks",
+        "people" if wait["mission_id"].is_string() => "people, asked by a mission below it",
         "people" => "people: what it asks is below",
         "time" => "a time that its plugin named",
         "provider" => "a provider that refuses for now",
@@ -106,6 +106,9 @@ pub(super) fn waits_for(wait: &Value, screen: &Screen) -> Option<String> {
     let first = if first.is_empty() { first } else { format!(" ({first})") };
     let until = match (wait["until"].is_null(), kind) {
         (true, _) => String::new(),
+        (false, "people") if wait["mission_id"].is_string() => {
+            format!(", which gives up at {}", screen.when(&wait["until"]))
+        }
         (false, "people") => format!("; it gives up at {}", screen.when(&wait["until"])),
         (false, _) => format!(", until {}", screen.when(&wait["until"])),
     };

@@ -126,6 +126,7 @@ mod tests {
             ("running", json!([]), true, "working"),
             ("blocked", json!([request]), true, "asks r1"),
             ("blocked", json!([request]), false, "working"),
+            ("blocked", json!([]), true, "working"),
             ("completed", json!([]), true, "done"),
             ("failed", json!([]), true, "done, failed"),
             ("timed_out", json!([]), true, "done, failed"),

@@ -86,6 +86,12 @@ pub(super) fn status(mission: &Value) -> Option<Status> {
     serde_json::from_value(mission["status"].clone()).ok()
 }
 
+/// Whether another mission, below it, asks people what it waits for: they are asked there.
+fn is_asked_below(mission: &Value) -> bool {
+    let wait = &mission["waits_for"];
+    status(mission) == Some(Status::Blocked) && wait["what"] == "people" && wait["mission_id"].is_string()
+}
+
 /// The requests that nobody has decided about: name and request.
 pub(super) fn open(mission: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let open = mission["pending_requests"].as_array().into_iter().flatten();
@@ -114,6 +120,9 @@ impl<A: Api> Service<A> {
                 Err(trouble) => return Err(trouble),
             };
             if is_final(&mission) {
+                return Ok(Answer::data(mission));
+            }
+            if is_asked_below(&mission) && !wait.past_requests {
                 return Ok(Answer::data(mission));
             }
             let asks = open(&mission)

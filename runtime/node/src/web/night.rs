@@ -168,7 +168,7 @@ fn morning_line(night: &Value, query: &NightQuery, clock: &Clock) -> Markup {
             @if needs {
                 p class="line needs" {
                     strong { "Needs you. " }
-                    @if count("waiting") > 0 { a href="/inbox" { (count("waiting")) " in the inbox" } }
+                    @if count("waiting") > 0 { a href="/inbox" { (count("waiting")) " waiting: the inbox has what is asked" } }
                 }
             }
             ul class="counts" {

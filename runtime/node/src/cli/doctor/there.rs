@@ -62,7 +62,10 @@ fn counted(node: &Value) -> String {
         (count("running"), "missions running"),
         (count("queued"), "waiting for their turn"),
         (count("suspended"), "waiting out of memory"),
-        (count("blocked").filter(|blocked| *blocked > 0), "of all of them asking people: `sortie requests`"),
+        (
+            count("blocked").filter(|blocked| *blocked > 0),
+            "of all of them waiting for people: `sortie requests` has what is asked",
+        ),
     ];
     let told = told.into_iter().filter_map(|(count, what)| Some(format!("{} {what}", count?)));
     told.collect::<Vec<_>>().join(", ")
@@ -275,7 +278,7 @@ mod tests {
         for (node, expected) in [
             (
                 json!({"running": 1, "queued": 2, "suspended": 3, "blocked": 4}),
-                "1 missions running, 2 waiting for their turn, 3 waiting out of memory, 4 of all of them asking people: `sortie requests`",
+                "1 missions running, 2 waiting for their turn, 3 waiting out of memory, 4 of all of them waiting for people: `sortie requests` has what is asked",
             ),
             (
                 json!({"running": 0, "queued": 0, "suspended": 3, "blocked": 0}),
