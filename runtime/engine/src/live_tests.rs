@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use sortie_contract::Timestamp;
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::EffectiveBudget;
-use sortie_contract::id::{LaneId, RunNo, SessionId};
+use sortie_contract::id::{CallNo, LaneId, RunNo, SessionId};
 use sortie_contract::plugin::PluginIdentity;
 use sortie_contract::record::Accepted;
-use sortie_contract::request::{Decision, RequestNo};
+use sortie_contract::request::{ChildRequest, Decision, RequestKind, RequestNo};
+use sortie_contract::tool::{MISSION, Repeat, ToolName};
+use sortie_contract::{Spend, Status, Timestamp};
 use sortie_journal::sim::SimDisk;
 use sortie_journal::{EmbeddedLog, Journal, Log, MemoryLog, Options};
 use sortie_mission::{Conditions, Ending};
 
 use super::*;
 use crate::begin;
+use crate::recover::GoesOn;
 use crate::standings::Standings;
 
 const NO: MissionNo = MissionNo(1);
@@ -213,4 +215,45 @@ fn what_is_decided_before_the_tool_waits_for_it_is_kept_for_it() {
     happens(Record::Withdrawn { request: RequestNo(3), why: String::new() });
     assert!(live.said(RequestNo(3)).is_none(), "nobody is to wait for it");
     assert!(live.inner.lock().asked.is_empty(), "and nothing is kept of them");
+}
+
+/// Blocked by another mission's question it waits for its children, as it would otherwise; blocked by its own it waits for people.
+#[test]
+fn who_is_blocked_by_what_is_asked_below_sleeps_and_who_asks_does_not() {
+    let asks = |of: &str| ChildRequest {
+        of: of.parse().expect("an id"),
+        request: RequestNo(1),
+        kind: RequestKind::Input,
+        question: "Which?".to_owned(),
+        expires_at: Timestamp::MAX,
+    };
+    let started = |call, tool| Record::CallStarted {
+        call: CallNo(call),
+        tool: ToolName::new(tool),
+        arguments: "{}".to_owned(),
+        digest: Digest::of(b"{}"),
+        repeat: Repeat::Idempotent,
+        reserved: Spend::NOTHING,
+    };
+    let asked = Record::Requested {
+        request: RequestNo(1),
+        call: CallNo(2),
+        kind: RequestKind::Input,
+        question: "Who?".to_owned(),
+        expires_at: Timestamp::MAX,
+    };
+    let below = [Record::ChildAsks { call: CallNo(1), asks: asks("m-1.child-1") }].to_vec();
+    let own = [Record::Asked { call: CallNo(2), question: "Who?".to_owned() }, asked].to_vec();
+    for (asks, sleeps) in [(Vec::new(), true), (below, true), (own, false)] {
+        let Inner { mut mission, mut head, .. } = accepted(&MemoryLog::default());
+        let begun = [Record::Started { run: RunNo(1), alone: true, announced: true }, started(1, MISSION)];
+        let blocks = !asks.is_empty();
+        for record in begun.into_iter().chain(asks).chain([Record::Suspended { until: None }]) {
+            mission.apply(&Stamped { at: Timestamp::UNIX_EPOCH, ran_ms: 0, record }).expect("it follows");
+        }
+        shown_by(&mut head, &mission);
+        assert_eq!(head.status == Status::Blocked, blocks);
+        let GoesOn::Asleep { sleeps: found, .. } = GoesOn::of(NO, &head) else { panic!("it is out of memory") };
+        assert_eq!(found, sleeps, "{:?}", head.status);
+    }
 }
