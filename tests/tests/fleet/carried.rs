@@ -1,6 +1,7 @@
 //! Workspaces that go with their sessions, in a fleet: whoever goes on with what a killed node had has its files, and waits for those that are lost.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sortie_tests::envelope::{automation, edit, with, write};
@@ -82,6 +83,8 @@ async fn whoever_goes_on_has_the_files_of_the_one_that_died_and_waits_for_those_
     a.post("/v1/missions/emptied/workspace", &Value::Null).await.expect_status(200);
     let end = a.until_final("emptied").await;
     assert_eq!(end["status"], "failed", "what it changes is not there, and it says so: {end:#}");
+    // It is looked at again half a minute after it was found missing, which is as long as is waited for anything here.
+    tokio::time::sleep(Duration::from_secs(10)).await;
     let end = a.until_final("mended").await;
     assert_eq!(end["status"], "completed", "{end:#}");
     let events = a.get("/v1/missions/mended/events").await.text;
