@@ -200,9 +200,9 @@ fn an_older_copy_is_refused() {
 #[test]
 fn a_newer_format_is_refused() {
     let kept = Kept::new(true);
-    write_format(&kept.path(), 14);
+    write_format(&kept.path(), 15);
     let error = refusal(&kept.path());
-    assert!(matches!(error, OpenError::NewerFormat { found: 14, known: 13, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 15, known: 14, .. }), "{error}");
     assert!(error.to_string().contains("a newer one"), "{error}");
 }
 
