@@ -176,7 +176,8 @@ impl Otherwise {
     }
 }
 
-/// A node whose one lane has one place.
+/// A node whose one lane has one place. One that comes after another gets the disk as a process leaves it that is gone: the other may still be
+/// closing its own.
 fn start(disk: &SimDisk, folder: &Path, seen: &Arc<Seen>) -> Arc<Engine> {
     start_otherwise(disk, folder, seen, Otherwise::default())
 }
@@ -286,6 +287,7 @@ async fn what_a_child_asks_people_is_told_by_those_above_it() {
     until("both are out of memory", || (1..3).all(|no| engine.log().head(MissionNo(no)).unwrap().unwrap().suspended))
         .await;
     engine.stop().await;
+    let disk = disk.after_crash(Crash::Process);
     let engine = start(&disk, folder.path(), &seen);
     let decision = Decision::Answer { text: "the blue one".to_owned() };
     let (by, note) = ("ada".to_owned(), String::new());
@@ -312,6 +314,7 @@ async fn what_a_child_asked_that_nobody_could_be_told_is_told_by_the_next_node()
     until("its parent is to be told, and cannot be read", || away.asked.load(SeqCst) > 0).await;
     engine.stop().await;
     away.now.store(false, SeqCst);
+    let disk = disk.after_crash(Crash::Process);
     let engine = start(&disk, folder.path(), &seen);
     until("its parent is told", || status(&engine, "m") == Some(Status::Blocked)).await;
     engine.stop().await;
@@ -363,11 +366,13 @@ async fn a_child_that_was_granted_and_never_dispatched_is_dispatched_by_the_next
     until("it runs", || status(&engine, "late") == Some(Status::Running)).await;
     engine.stop().await;
     seen.goes_on.store(true, Relaxed);
+    let disk = disk.after_crash(Crash::Process);
     let engine = start_otherwise(&disk, folder.path(), &seen, Otherwise::low(folder.path()));
     let is_out_of_memory = || engine.log().head(MissionNo(1)).unwrap().unwrap().suspended;
     until("it waits for what no node takes", is_out_of_memory).await;
     assert_eq!(all(&engine).len(), 1, "no child was dispatched");
     engine.stop().await;
+    let disk = disk.after_crash(Crash::Process);
     let engine = start(&disk, folder.path(), &seen);
     until("it is done", || status(&engine, "late") == Some(Status::Completed)).await;
     let told = seen.told.lock().clone();
@@ -384,10 +389,12 @@ async fn a_parent_that_ends_takes_a_child_along_that_was_never_dispatched() {
     until("it runs", || status(&engine, "late") == Some(Status::Running)).await;
     engine.stop().await;
     seen.goes_on.store(true, Relaxed);
+    let disk = disk.after_crash(Crash::Process);
     let engine = start_otherwise(&disk, folder.path(), &seen, Otherwise::low(folder.path()));
     until("it waits", || engine.log().head(MissionNo(1)).unwrap().unwrap().suspended).await;
     engine.cancel(MissionNo(1), "enough".to_owned(), "ada".to_owned()).await.unwrap();
     engine.stop().await;
+    let disk = disk.after_crash(Crash::Process);
     let engine = start(&disk, folder.path(), &seen);
     // Had one been left over, it would have its turn before this one.
     engine.dispatch(bare("m", "work")).await.unwrap();
@@ -446,6 +453,7 @@ async fn who_drives_one_mission_drives_those_that_it_waits_for() {
     until("one hangs in the only place", || seen.worked.lock().contains_key("m.child-1")).await;
     engine.stop().await;
     seen.goes_on.store(true, Relaxed);
+    let disk = disk.after_crash(Crash::Process);
     let engine =
         start_otherwise(&disk, folder.path(), &seen, Otherwise { others: Others::Wait, ..Otherwise::default() });
     let (driver, no) = (Arc::clone(&engine), MissionNo(1));
