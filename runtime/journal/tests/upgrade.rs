@@ -369,55 +369,38 @@ fn with_its_three_missions(path: &Path) -> EmbeddedLog {
     log
 }
 
-#[test]
-fn a_journal_of_format_9_is_read_whole_and_takes_what_models_and_landing_leave() {
-    let (_dir, path) = copy_of("v9.redb");
+/// That behind the records of the mission that asks these are taken, and come back: the file has the format of today then.
+fn takes_behind(fixture: &str, records: Vec<Record>) {
+    let (_dir, path) = copy_of(fixture);
     let log = with_its_three_missions(&path);
     let asks = MissionNo(2);
-    let read = log.read(asks, 0, usize::MAX).unwrap();
-    let after = u32::try_from(read.len()).unwrap();
-    let at = "2090-01-02T00:00:00Z".parse().unwrap();
-    let closing = Stamped { at, ran_ms: 0, record: Record::Closing { limit: sortie_contract::record::Closing::Cost } };
-    log.append_durable(Append::new(asks, after, std::slice::from_ref(&closing))).unwrap().wait().unwrap();
-    assert_eq!(log.read(asks, after, usize::MAX).unwrap(), [closing]);
+    let after = u32::try_from(log.read(asks, 0, usize::MAX).unwrap().len()).unwrap();
+    let at: Timestamp = "2090-01-02T00:00:00Z".parse().unwrap();
+    let records: Vec<Stamped> = records.into_iter().map(|record| Stamped { at, ran_ms: 0, record }).collect();
+    log.append_durable(Append::new(asks, after, &records)).unwrap().wait().unwrap();
+    assert_eq!(log.read(asks, after, usize::MAX).unwrap(), records);
     drop(log);
     assert_eq!(format_of(&path), 14, "an older sortie refuses what it could not read whole");
+}
+
+#[test]
+fn a_journal_of_format_9_is_read_whole_and_takes_what_models_and_landing_leave() {
+    takes_behind("v9.redb", vec![Record::Closing { limit: sortie_contract::record::Closing::Cost }]);
 }
 
 #[test]
 fn a_journal_of_format_10_is_read_whole_and_takes_what_people_change() {
-    let (_dir, path) = copy_of("v10.redb");
-    let log = with_its_three_missions(&path);
-    let asks = MissionNo(2);
-    let read = log.read(asks, 0, usize::MAX).unwrap();
-    let after = u32::try_from(read.len()).unwrap();
-    let (at, arguments) = ("2090-01-02T00:00:00Z".parse().unwrap(), "{}".to_owned());
-    let (decision, note) = (sortie_contract::request::Decision::Amend { arguments }, String::new());
+    let decision = sortie_contract::request::Decision::Amend { arguments: "{}".to_owned() };
     let request = sortie_contract::request::RequestNo(1);
-    let decided = Stamped { at, ran_ms: 0, record: Record::Decided { request, decision, by: "ada".to_owned(), note } };
-    log.append_durable(Append::new(asks, after, std::slice::from_ref(&decided))).unwrap().wait().unwrap();
-    assert_eq!(log.read(asks, after, usize::MAX).unwrap(), [decided]);
-    drop(log);
-    assert_eq!(format_of(&path), 14, "an older sortie refuses what it could not read whole");
+    takes_behind("v10.redb", vec![Record::Decided { request, decision, by: "ada".to_owned(), note: String::new() }]);
 }
 
 #[test]
 fn a_journal_of_format_11_is_read_whole_and_takes_what_tools_ask() {
-    let (_dir, path) = copy_of("v11.redb");
-    let log = with_its_three_missions(&path);
-    let asks = MissionNo(2);
-    let read = log.read(asks, 0, usize::MAX).unwrap();
-    let after = u32::try_from(read.len()).unwrap();
-    let at: Timestamp = "2090-01-02T00:00:00Z".parse().unwrap();
     let (request, call) = (sortie_contract::request::RequestNo(2), sortie_contract::id::CallNo(1));
     let (question, schema) = ("Which one?".to_owned(), "{}".to_owned());
     let asked = Record::Elicited { request, call, question, schema, expires_at: Timestamp::MAX };
-    let withdrawn = Record::Withdrawn { request, why: "its call has ended".to_owned() };
-    let both = [asked, withdrawn].map(|record| Stamped { at, ran_ms: 0, record });
-    log.append_durable(Append::new(asks, after, &both)).unwrap().wait().unwrap();
-    assert_eq!(log.read(asks, after, usize::MAX).unwrap(), both);
-    drop(log);
-    assert_eq!(format_of(&path), 14, "an older sortie refuses what it could not read whole");
+    takes_behind("v11.redb", vec![asked, Record::Withdrawn { request, why: "its call has ended".to_owned() }]);
 }
 
 /// The session of that VP into which a mission falls that names none.
@@ -465,21 +448,9 @@ fn a_journal_of_format_12_is_read_whole_and_takes_what_a_fork_begins_with() {
 
 #[test]
 fn a_journal_of_format_13_is_read_whole_and_takes_what_children_ask() {
-    let (_dir, path) = copy_of("v13.redb");
-    let log = with_its_three_missions(&path);
-    let no = MissionNo(2);
-    let read = log.read(no, 0, usize::MAX).unwrap();
-    let after = u32::try_from(read.len()).unwrap();
-    let at: Timestamp = "2090-01-02T00:00:00Z".parse().unwrap();
     let (call, request) = (sortie_contract::id::CallNo(1), sortie_contract::request::RequestNo(1));
     let (of, kind) = ("asks.child-1".parse::<MissionId>().unwrap(), sortie_contract::request::RequestKind::Approval);
-    let question = "May it?".to_owned();
-    let asks =
-        sortie_contract::request::ChildRequest { of: of.clone(), request, kind, question, expires_at: Timestamp::MAX };
-    let told = Record::ChildAsks { call, asks };
-    let both = [told, Record::ChildHeard { call, of, request }].map(|record| Stamped { at, ran_ms: 0, record });
-    log.append_durable(Append::new(no, after, &both)).unwrap().wait().unwrap();
-    assert_eq!(log.read(no, after, usize::MAX).unwrap(), both);
-    drop(log);
-    assert_eq!(format_of(&path), 14, "an older sortie refuses what it could not read whole");
+    let (question, expires_at) = ("May it?".to_owned(), Timestamp::MAX);
+    let asks = sortie_contract::request::ChildRequest { of: of.clone(), request, kind, question, expires_at };
+    takes_behind("v13.redb", vec![Record::ChildAsks { call, asks }, Record::ChildHeard { call, of, request }]);
 }
